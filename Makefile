@@ -1,0 +1,49 @@
+# Everything needs only python3 (3.11 or later, with venv); the rest is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The directory counts too: a copied .venv still runs the programs of the original.
+KEY := $(shell { echo "$(CURDIR)"; cat requirements.txt; } | cksum | cut -d' ' -f1)
+DEV_KEY := $(shell { echo "$(CURDIR)"; cat requirements.txt requirements-dev.txt; } | cksum | cut -d' ' -f1)
+INSTALLED := $(VENV)/installed-$(KEY)
+DEV_INSTALLED := $(VENV)/installed-dev-$(DEV_KEY)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format bench
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(INSTALLED) ## Start everything on this machine; Ctrl-C stops it (PORT, VAR_DIR, DATABASE_URL, REDIS_URL)
+	@$(BIN)/python -m deploy.local
+
+test: $(DEV_INSTALLED) ## Run every test against real stores and a real browser (ARGS="-k line" for some)
+	@sh deploy/test_setup.sh
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV_INSTALLED) ## Check format, lint and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(DEV_INSTALLED) ## Format the code and mend what ruff can mend
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+bench: $(DEV_INSTALLED) ## Measure throughput and latency on this machine
+	@$(BIN)/python -m bench $(ARGS)
+
+$(INSTALLED):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "FirstCome needs Python 3.11 or later; name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "installing the packages of requirements.txt into $(VENV)" >&2
+	@$(PYTHON) -m venv --clear $(VENV) || \
+		{ echo "this Python cannot make a venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+$(DEV_INSTALLED): $(INSTALLED)
+	@echo "installing the packages of requirements-dev.txt into $(VENV)" >&2
+	@$(PIP) -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,1 @@
+"""Starting FirstCome: on one machine with its own stores, or under systemd."""

@@ -1,0 +1,21 @@
+"""What `make run` does once before it starts the parts: check the settings, migrate, and with `--demo` the demo data."""
+
+import sys
+
+import flask_migrate
+
+from deploy import demo
+from webapp import create_app
+from webapp.checks import refuse_unsafe_start
+
+
+def main() -> None:
+    refuse_unsafe_start()
+    with create_app().app_context():
+        flask_migrate.upgrade()
+        if "--demo" in sys.argv[1:]:
+            demo.refresh()
+
+
+if __name__ == "__main__":
+    main()

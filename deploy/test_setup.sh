@@ -1,0 +1,28 @@
+#!/bin/sh
+# Install what the tests need besides Python packages, where that is ours to do: as root on Debian.
+# Elsewhere say what is missing and go on; those tests are skipped then, and fail when CI=true.
+
+PATH="$PATH:/usr/local/sbin:/usr/sbin"
+missing=""
+
+have() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+have mariadbd && have mariadb-install-db || missing="$missing mariadb-server-core mariadb-client-core"
+have chromium || have chromium-browser || have google-chrome || missing="$missing chromium"
+have fc-list && [ -n "$(fc-list :lang=ko)" ] || missing="$missing fontconfig fonts-noto-cjk"
+
+if [ -z "$missing" ]; then
+    exit 0
+elif [ "$(id -u)" != 0 ] || ! have apt-get; then
+    echo "the tests want these too (names of Debian's packages):$missing" >&2
+    exit 0
+fi
+
+echo "installing for the tests:$missing" >&2
+export DEBIAN_FRONTEND=noninteractive
+# shellcheck disable=SC2086 # a list of names
+if ! { apt-get update -qq && apt-get install -qq --yes --no-install-recommends $missing; } >/dev/null; then
+    echo "apt-get could not install all of:$missing" >&2
+fi

@@ -1,0 +1,48 @@
+"""The web server. The command line or GUNICORN_CMD_ARGS win over what is set here, e.g. --bind 0.0.0.0:8000."""
+
+import os
+import resource
+import subprocess
+import sys
+
+CONNECTIONS = 10_000
+
+bind = f"127.0.0.1:{os.environ.get('PORT') or 8000}"
+workers = int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1)
+# Half-sent headers on a few connections stop the sync and gthread workers for good.
+worker_class = "gevent"
+worker_connections = CONNECTIONS
+backlog = 4096
+
+# Longer than the idle timeout of a load balancer (60 s), or it sends requests into closing connections.
+keepalive = 75
+# The slowest answer waits up to 10 s for its turn to hash a password.
+graceful_timeout = 12
+
+limit_request_line = 4094
+limit_request_fields = 60
+limit_request_field_size = 8190
+
+# Who is in front is said in one place, TRUSTED_PROXIES. With gunicorn's own defaults a client's SCRIPT_NAME is a 500.
+forwarder_headers = ""
+secure_scheme_headers = {}
+
+# It is on by default, and two masters of one user collide on it.
+control_socket_disable = True
+# No access log, and a refusal to start stands alone.
+loglevel = "warning"
+
+
+def on_starting(server):
+    # In a process of its own: nothing may be imported here before gevent has patched the workers.
+    if subprocess.run([sys.executable, "-m", "webapp.checks"]).returncode:
+        raise SystemExit(1)
+
+
+def post_fork(server, worker):
+    """Let the worker hold CONNECTIONS sockets where the system's hard limit allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS + 1000
+    possible = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < possible:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))

@@ -1,0 +1,77 @@
+"""The sweeper: about once a second it rings for every line in which people wait and nobody rang.
+
+It also writes every gate again from SQL. So a lost bell, a lost job, a dead worker, a change of policy that did not
+reach Redis and a Redis that lost everything are all mended by one loop. Any number of sweepers may run.
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import redis
+from sqlalchemy import Row, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp import create_app
+from webapp.checks import refuse_unsafe_start
+from webapp.extensions import SWEEPER_ALIVE_KEY, db, line_redis
+from webapp.issuing import Refused, publish_row
+from webapp.models import DRAFT, Coupon, utcnow
+
+log = logging.getLogger(__name__)
+
+INTERVAL_S = 1.0
+SWEPT_AFTER_END = timedelta(days=7)
+"""How long after its end a line is still looked at: nobody can be waiting in it any more."""
+ALIVE_MS = 5000
+
+
+def sweep() -> int:
+    """Publish every coupon and return how many lines were rung for. Raises redis.RedisError, SQLAlchemyError."""
+    rung = sum(_sweep_one(coupon) for coupon in _swept_coupons())
+    line_redis().set(SWEEPER_ALIVE_KEY, "1", px=ALIVE_MS)
+    return rung
+
+
+def _sweep_one(coupon: Row[Any]) -> bool:
+    try:
+        return publish_row(coupon)
+    except Refused as refused:
+        log.info("coupon %s not swept: %s", coupon.id, refused.code)
+        return False
+
+
+def _swept_coupons() -> Sequence[Row[Any]]:
+    swept = select(Coupon).where(Coupon.status != DRAFT, Coupon.issue_end_at > utcnow() - SWEPT_AFTER_END)
+    with db.engine.connect() as connection:
+        return connection.execute(swept).all()
+
+
+def run(stop: threading.Event) -> None:
+    """Sweep until told to stop; an outage of a store is logged once and waited out."""
+    failing = False
+    while not stop.wait(INTERVAL_S):
+        try:
+            sweep()
+            failing = False
+        except (redis.RedisError, SQLAlchemyError) as error:
+            if not failing:
+                log.warning("cannot sweep, will go on trying: %s", type(error).__name__)
+            failing = True
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s sweeper %(levelname)s %(message)s")
+    refuse_unsafe_start()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with create_app().app_context():
+        run(stop)
+
+
+if __name__ == "__main__":
+    main()

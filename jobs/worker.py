@@ -1,0 +1,77 @@
+"""The RQ worker: runs the admission job, with the app's context and a warm SQL connection."""
+
+import logging
+from typing import Any
+
+from rq import SimpleWorker
+from rq.exceptions import DeserializationError
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from webapp import create_app
+from webapp.checks import refuse_unsafe_start
+from webapp.extensions import bell_queue
+from webapp.issuing import ADMISSION_JOB
+
+ALLOWED_JOBS = frozenset({ADMISSION_JOB})
+WORKER_TTL_S = 30
+MAINTENANCE_INTERVAL_S = 30
+LOCK_WAIT_S = 5
+
+
+class AllowedJob(Job):
+    """A job that runs only our own functions, with integers, and ignores callbacks and webhooks.
+
+    Whoever can write to Redis could otherwise have any importable function called, whatever the serializer.
+    """
+
+    @property
+    def func(self) -> Any:
+        if self.func_name not in ALLOWED_JOBS or self.instance is not None or self.kwargs:
+            raise DeserializationError("this job is not on the list of allowed jobs")
+        if not all(type(argument) is int for argument in self.args):
+            raise DeserializationError("a job takes integers only")
+        return super().func
+
+    @property
+    def success_callback(self) -> Any:
+        return None
+
+    @property
+    def failure_callback(self) -> Any:
+        return None
+
+    @property
+    def stopped_callback(self) -> Any:
+        return None
+
+    def send_webhooks(self, *_args: Any, **_options: Any) -> None:
+        return None
+
+
+def make_worker() -> SimpleWorker:
+    """Return a worker of the one queue; call it inside an app context."""
+    queue = bell_queue()
+    queue.job_class = (
+        AllowedJob  # what cleans up after a dead worker asks the queue for it, and runs callbacks
+    )
+    return SimpleWorker(
+        [queue],
+        connection=queue.connection,
+        job_class=AllowedJob,
+        serializer=JSONSerializer,
+        worker_ttl=WORKER_TTL_S,
+        maintenance_interval=MAINTENANCE_INTERVAL_S,
+    )
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s worker %(levelname)s %(message)s")
+    logging.getLogger("rq.worker").setLevel(logging.WARNING)
+    refuse_unsafe_start()
+    with create_app({"SQL_LOCK_WAIT_S": LOCK_WAIT_S}).app_context():
+        make_worker().work()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""What tests start from: accounts, coupons, and somebody who is signed in."""
+
+import itertools
+import secrets
+from datetime import timedelta
+from typing import Any
+
+from flask import Flask, session
+from flask.testing import FlaskClient
+from flask_login import login_user
+from itsdangerous import URLSafeTimedSerializer
+from sqlalchemy import insert, select
+
+from webapp.accounts import visitor_of
+from webapp.extensions import db
+from webapp.models import USER, User, utcnow
+from webapp.passwords import UNUSABLE, hash_password
+from webapp.policy import create_coupon
+
+_serial = itertools.count(1)
+
+
+def make_user(
+    email: str | None = None,
+    *,
+    role: str = USER,
+    password: str | None = None,
+    name: str = "Kim",
+    **fields: Any,
+) -> User:
+    """Create an account; without a password nobody can sign in to it by form, and no time goes into a hash."""
+    user = User(
+        email=email or f"user{next(_serial)}@example.com",
+        name=name,
+        role=role,
+        password_hash=hash_password(password) if password else UNUSABLE,
+        **fields,
+    )
+    db.session.add(user)
+    db.session.commit()
+    return user
+
+
+def make_users(count: int) -> list[int]:
+    """Create that many accounts at once and return their ids, in ascending order."""
+    series = f"series{next(_serial)}"
+    rows = [
+        {"email": f"{series}-{number}@example.com", "name": f"User {number}", "password_hash": UNUSABLE}
+        for number in range(count)
+    ]
+    with db.engine.begin() as connection:
+        connection.execute(insert(User), rows)
+        return list(
+            connection.scalars(select(User.id).where(User.email.like(f"{series}-%")).order_by(User.id))
+        )
+
+
+def make_coupon(
+    *,
+    quota: int | None = 5,
+    opens_in: float = -60,
+    closes_in: float = 3600,
+    title: str = "Coupon",
+    **fields: Any,
+) -> int:
+    """Create a coupon whose period starts and ends so many seconds from now, and return its id."""
+    now = utcnow()
+    period = {
+        "issue_start_at": now + timedelta(seconds=opens_in),
+        "issue_end_at": now + timedelta(seconds=closes_in),
+    }
+    return create_coupon(**{"title": title, "total_quantity": quota, **period, **fields})
+
+
+def sign_in(client: FlaskClient, user: User | int) -> str:
+    """Sign the client in as `login` does, without a password, and return a CSRF token of the session."""
+    contents = signed_in_session(client.application, user, client.environ_base)
+    with client.session_transaction() as target:
+        target.update(contents)
+        target.permanent = True
+    return csrf_token(client)
+
+
+def csrf_token(client: FlaskClient) -> str:
+    """Return a token that the client's session accepts, as the hidden field `csrf_token` would carry it."""
+    with client.session_transaction() as contents:
+        token = contents.setdefault("csrf_token", secrets.token_hex(20))
+    return _signed_token(client.application, token)
+
+
+def session_cookie(app: Flask, user: User | int) -> tuple[str, str]:
+    """Return the session cookie of a signed-in user and a CSRF token for it, to speak HTTP to a running server."""
+    contents = signed_in_session(app, user, {}) | {"csrf_token": secrets.token_hex(20), "_permanent": True}
+    serializer = app.session_interface.get_signing_serializer(app)
+    return serializer.dumps(contents), _signed_token(app, contents["csrf_token"])
+
+
+def signed_in_session(app: Flask, user: User | int, environ: dict[str, Any]) -> dict[str, Any]:
+    with app.test_request_context(environ_base=environ):
+        login_user(visitor_of(db.session.get_one(User, user) if isinstance(user, int) else user))
+        return dict(session)
+
+
+def _signed_token(app: Flask, token: str) -> str:
+    return URLSafeTimedSerializer(app.secret_key, salt="wtf-csrf-token").dumps(token)

@@ -1,0 +1,154 @@
+"""Real stores, started once a session, and the app on them. Nothing here is a fake."""
+
+import contextvars
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import flask_migrate
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from deploy.processes import free_port
+from deploy.stores import MariaDB, Valkey
+from tests.installation import Installation
+from webapp import create_app, tickets
+from webapp.extensions import db, line_redis
+
+SECRET_KEY = "a key for tests, 32 bytes or longer"
+DATABASES = ["sqlite", "mariadb"]
+
+for name in (
+    "VAR_DIR",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "QUEUE_REDIS_URL",
+    "SECRET_KEY",
+    "TRUSTED_PROXIES",
+    "PORT",
+):
+    os.environ.pop(name, None)
+
+
+def missing(what: str) -> NoReturn:
+    """Skip on somebody's own machine; in CI everything has to be there."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is not installed")
+    pytest.skip(f"{what} is not installed")
+
+
+@pytest.fixture(scope="session")
+def directory() -> Iterator[Path]:
+    """A directory with a short path, as the sockets of the stores need it."""
+    path = Path(tempfile.mkdtemp(prefix="fc-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def valkey(directory: Path) -> Iterator[Valkey]:
+    (directory / "valkey").mkdir()
+    with Valkey(directory / "valkey", port=free_port()) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def mariadb(directory: Path) -> Iterator[MariaDB]:
+    if not MariaDB.installed():
+        missing("MariaDB (Debian: mariadb-server)")
+    (directory / "mariadb").mkdir()
+    with MariaDB(directory / "mariadb") as store:
+        yield store
+
+
+@pytest.fixture(scope="session", params=DATABASES)
+def database_url(request: pytest.FixtureRequest, directory: Path, valkey: Valkey) -> str:
+    """An empty, migrated database; every test that uses it runs on each of DATABASES.
+
+    `@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)` asks for one of them.
+    """
+    if request.param == "mariadb":
+        url = request.getfixturevalue("mariadb").database("firstcome")
+    else:
+        url = f"sqlite:///{directory}/firstcome.db"
+    app = create_app(settings(url, valkey.url))
+    with app.app_context():
+        flask_migrate.upgrade()
+        close(app)
+    return url
+
+
+@pytest.fixture
+def app(database_url: str, valkey: Valkey) -> Iterator[Flask]:
+    """The app in a pushed context, on emptied stores."""
+    app = create_app(settings(database_url, valkey.url))
+    app.test_client_class = Browser
+    with app.app_context():
+        empty()
+        yield app
+        close(app)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+class Browser(FlaskClient):
+    """A client whose requests do not see the test's own app context: what one leaves in `g` stays its own."""
+
+    def open(self, *args: Any, **kwargs: Any) -> Any:
+        return contextvars.Context().run(partial(super().open, *args, **kwargs))
+
+
+def settings(database_url: str, redis_url: str) -> dict[str, Any]:
+    return {
+        "TESTING": True,
+        "SECRET_KEY": SECRET_KEY,
+        "SQLALCHEMY_DATABASE_URI": database_url,
+        "REDIS_URL": redis_url,
+        "QUEUE_REDIS_URL": redis_url,
+    }
+
+
+def empty() -> None:
+    tickets._served.clear()
+    line_redis().flushall()
+    with db.engine.begin() as connection:
+        for table in reversed(db.metadata.sorted_tables):
+            connection.execute(table.delete())
+
+
+def close(app: Flask) -> None:
+    db.session.remove()
+    db.engine.dispose()
+    for name in ("line", "bells"):
+        app.extensions[name].connection_pool.disconnect()
+
+
+@pytest.fixture(scope="session", params=DATABASES)
+def installation(request: pytest.FixtureRequest) -> Iterator[Installation]:
+    """A real running system, as `make run` starts it, on each of DATABASES. It lives as long as the test session."""
+    database = None
+    if request.param == "mariadb":
+        database = request.getfixturevalue("mariadb").database("installation")
+    with Installation(database_url=database) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    return path or missing("Chromium (Debian: chromium)")
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any], chromium_path: str) -> dict[str, Any]:
+    """Have pytest-playwright drive the system's Chromium; as root it has no sandbox to run in."""
+    as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    return {**browser_type_launch_args, "executable_path": chromium_path, "args": as_root}

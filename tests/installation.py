@@ -1,0 +1,96 @@
+"""A running system, as a newcomer has it after `make run`."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Self
+
+from flask import Flask
+
+from deploy.processes import free_port, spawn, stop, wait_until
+from webapp import create_app
+from webapp.extensions import db
+
+READY_S = 90
+STOP_S = 90
+
+
+class Installation:
+    """`python -m deploy.local` on a port and a directory of its own, with nothing else in its environment.
+
+    `.app` is an app of this process on the same stores, to look into them and to build what a test starts from.
+    """
+
+    def __init__(
+        self, *, database_url: str | None = None, directory: Path | None = None, **environ: str
+    ) -> None:
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="fc-"))
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.directory),
+            "PORT": str(self.port),
+            "VAR_DIR": str(self.directory),
+            **({"DATABASE_URL": database_url} if database_url else {}),
+            **environ,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+        self._app: Flask | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start it and return when it says that it is ready."""
+        process = self.launch()
+        wait_until(lambda: "ready " in self.stdout or process.poll() is not None, wait_s=READY_S)
+        assert "ready " in self.stdout, self.stderr
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start it without waiting; `stdout` and `stderr` tell what it has said so far."""
+        with (self.directory / "stdout").open("wb") as out, (self.directory / "stderr").open("wb") as err:
+            self.process = spawn([sys.executable, "-m", "deploy.local"], env=self.env, stdout=out, stderr=err)
+        return self.process
+
+    def stop(self) -> None:
+        if self._app is not None:
+            with self._app.app_context():
+                db.engine.dispose()
+            for name in ("line", "bells"):
+                self._app.extensions[name].connection_pool.disconnect()
+            self._app = None
+        if self.process is not None:
+            stop(self.process, wait_s=STOP_S)
+
+    @property
+    def stdout(self) -> str:
+        return (self.directory / "stdout").read_text()
+
+    @property
+    def stderr(self) -> str:
+        return (self.directory / "stderr").read_text()
+
+    @property
+    def app(self) -> Flask:
+        if self._app is None:
+            redis_url = self.env.get("REDIS_URL") or f"unix://{self.directory}/valkey.sock"
+            self._app = create_app(
+                {
+                    "VAR_DIR": self.directory,
+                    "SECRET_KEY": (self.directory / "secret_key").read_text(),
+                    "SQLALCHEMY_DATABASE_URI": self.env.get("DATABASE_URL")
+                    or f"sqlite:///{self.directory}/firstcome.db",
+                    "REDIS_URL": redis_url,
+                    "QUEUE_REDIS_URL": self.env.get("QUEUE_REDIS_URL") or redis_url,
+                }
+            )
+        return self._app

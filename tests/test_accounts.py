@@ -1,0 +1,431 @@
+"""Register, sign in, sign out."""
+
+import re
+
+import pytest
+from sqlalchemy import func, select, update
+from tests.builders import make_coupon, make_user, sign_in
+from tests.visits import (
+    BROWSER,
+    PROGRAM,
+    assert_refused,
+    everything,
+    nothing_changes,
+    page_token,
+    post,
+    visit,
+)
+from webapp import accounts
+from webapp.accounts import load_visitor, safe_next
+from webapp.extensions import db
+from webapp.models import User, utcnow
+from webapp.passwords import METHOD, UNUSABLE, hash_password
+
+PASSWORD = "correct horse 🐎"
+MINJI = {"email": "minji@example.com", "name": "민지 🎉", "password": PASSWORD}
+
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For what never reaches SQL: once is enough."""
+both = pytest.mark.parametrize("accept", [BROWSER, PROGRAM], ids=["page", "json"])
+
+
+@pytest.fixture(scope="module")
+def password_hash() -> str:
+    """A real hash of PASSWORD, made once: the tests that check it pay for it themselves."""
+    from werkzeug.security import generate_password_hash
+
+    return generate_password_hash(PASSWORD, METHOD)
+
+
+@pytest.fixture
+def minji(app, password_hash) -> User:
+    user = make_user(MINJI["email"], name=MINJI["name"])
+    db.session.execute(update(User).where(User.id == user.id).values(password_hash=password_hash))
+    db.session.commit()
+    return user
+
+
+def signed_in_as(client) -> int | None:
+    with client.session_transaction() as session:
+        visitor = load_visitor(session.get("_user_id", ""))
+    return visitor.id if visitor else None
+
+
+def accounts_in_sql() -> int:
+    db.session.rollback()
+    return db.session.scalar(select(func.count(User.id)))
+
+
+# Register
+
+
+def test_a_person_registers_and_is_signed_in(client):
+    answer = post(client, "/register", **MINJI | {"email": "  MinJi@Example.COM "})
+    assert (answer.status_code, answer.location) == (303, "/")
+    user = db.session.scalars(select(User)).one()
+    assert (user.email, user.name, user.role, user.session_epoch) == (
+        MINJI["email"],
+        MINJI["name"],
+        "user",
+        0,
+    )
+    assert user.password_hash.startswith(f"{METHOD}$")
+    assert signed_in_as(client) == user.id
+    assert visit(client, "/wallet").status_code == 200
+
+
+def test_a_program_registers_with_the_token_of_the_page(client):
+    answer = post(client, "/register", PROGRAM, **MINJI)
+    assert answer.status_code == 200
+    user = db.session.scalars(select(User)).one()
+    assert answer.get_json() == {"id": user.id, "email": MINJI["email"], "name": MINJI["name"]}
+    assert signed_in_as(client) == user.id
+
+
+@both
+@pytest.mark.parametrize("email", ["minji@example.com", "MINJI@EXAMPLE.COM", " Minji@example.com\n"])
+def test_an_email_is_taken_in_any_case(client, minji, accept, email):
+    with nothing_changes():
+        answer = post(client, "/register", accept, **MINJI | {"email": email})
+    problem = assert_refused(answer, 409, "email_taken")
+    assert signed_in_as(client) is None
+    if accept == PROGRAM:
+        assert list(problem["errors"]) == ["email"]
+    else:
+        assert "This e-mail address has an account already." in answer.text
+
+
+LONG = "a" * 10_000
+BAD_REGISTRATIONS = {
+    "nothing": ({"email": "", "name": "", "password": ""}, {"email", "name", "password"}),
+    "blanks": ({"email": " ", "name": " \t ", "password": " "}, {"email", "name", "password"}),
+    "long email": ({"email": f"{LONG}@example.com"}, {"email"}),
+    "long name": ({"name": LONG}, {"name"}),
+    "long password": ({"password": LONG}, {"password"}),
+    "short password": ({"password": "1234567"}, {"password"}),
+    "no address": ({"email": "minji"}, {"email"}),
+    "two addresses": ({"email": "minji@example.com, jun@example.com"}, {"email"}),
+    "address with quotes": ({"email": '"><script>"@example.com'}, {"email"}),
+    "only control characters": ({"name": "\0\x1b\x7f"}, {"name"}),
+}
+
+
+@on_sqlite
+@both
+@pytest.mark.parametrize(("typed", "fields"), BAD_REGISTRATIONS.values(), ids=BAD_REGISTRATIONS)
+def test_each_bad_field_is_named_and_nothing_is_created(client, accept, typed, fields):
+    with nothing_changes():
+        answer = post(client, "/register", accept, **MINJI | typed)
+    problem = assert_refused(answer, 422, "invalid")
+    if accept == PROGRAM:
+        assert set(problem["errors"]) == fields
+        assert all(text for texts in problem["errors"].values() for text in texts)
+
+
+@on_sqlite
+def test_fields_that_are_not_sent_at_all_are_named_too(client):
+    problem = assert_refused(post(client, "/register", PROGRAM), 422, "invalid")
+    assert set(problem["errors"]) == {"email", "name", "password"}
+
+
+@on_sqlite
+def test_the_page_keeps_what_was_typed_except_for_the_password(client):
+    answer = post(client, "/register", email="minji", name="민지 🎉", password=PASSWORD)
+    assert answer.status_code == 422
+    assert 'value="minji"' in answer.text
+    assert 'value="민지 🎉"' in answer.text
+    assert "correct horse" not in answer.text
+
+
+@on_sqlite
+def test_what_was_typed_is_shown_as_text(client):
+    page = post(client, "/register", email="a\"'><b>@", name="<script>alert(1)</script>").text
+    assert "<script>alert" not in page
+    assert "<b>" not in page
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("Min\0ji", "Minji"),
+        ("Min\x1b[2J\r\nji", "Min[2Jji"),
+        ("👩‍👩‍👧‍👦", "👩‍👩‍👧‍👦"),
+        ("ㅁ" * 100, "ㅁ" * 100),
+    ],
+    ids=["NUL", "terminal", "emoji", "longest"],
+)
+def test_names_lose_control_characters_and_nothing_else(client, typed, kept):
+    assert post(client, "/register", PROGRAM, **MINJI | {"name": typed}).get_json()["name"] == kept
+    assert db.session.scalar(select(User.name)) == kept
+
+
+@on_sqlite
+@pytest.mark.parametrize("raw", [b"%ff%fe", b"\xff\xfe", b"%ed%a0%80", b"%00", b"%", b"%zz", b"\xf0\x9f\x8e"])
+@both
+def test_bytes_that_are_no_text_do_no_harm(client, accept, raw):
+    token = page_token(client)
+    body = b"email=" + raw + b"%40example.com&name=" + raw + b"&password=x"
+    headers = {"Accept": accept, "Accept-Language": "en", "X-CSRFToken": token}
+    for address in ("/register", "/login"):
+        with nothing_changes():
+            answer = client.post(
+                address, data=body, headers=headers, content_type="application/x-www-form-urlencoded"
+            )
+        assert answer.status_code in (401, 422)
+
+
+# Sign in
+
+
+def test_a_person_signs_in_and_goes_on_to_where_they_wanted(client, minji):
+    answer = post(client, "/login?next=/coupons/7", email="MINJI@example.com ", password=PASSWORD)
+    assert (answer.status_code, answer.location) == (303, "/coupons/7")
+    assert signed_in_as(client) == minji.id
+
+
+def test_a_program_signs_in(client, minji):
+    answer = post(client, "/login", PROGRAM, email=minji.email, password=PASSWORD)
+    assert answer.status_code == 200
+    assert answer.get_json() == {"id": minji.id, "email": minji.email, "name": minji.name}
+    assert signed_in_as(client) == minji.id
+
+
+@both
+@pytest.mark.parametrize(
+    ("email", "password"),
+    [
+        ("minji@example.com", "wrong"),
+        ("nobody@example.com", PASSWORD),
+        ("minji@example.com", UNUSABLE),
+        ("가\0", "\0"),
+    ],
+    ids=["wrong password", "unknown account", "marker of no password", "NUL"],
+)
+def test_wrong_credentials_get_one_answer_whether_or_not_there_is_an_account(
+    client, minji, accept, email, password
+):
+    with nothing_changes():
+        answer = post(client, "/login", accept, email=email, password=password)
+    problem = assert_refused(answer, 401, "wrong_credentials")
+    assert signed_in_as(client) is None
+    if accept == PROGRAM:
+        assert problem["errors"] == {"password": ["The e-mail address or the password is wrong."]}
+    else:
+        assert "The e-mail address or the password is wrong." in answer.text
+
+
+def test_an_account_without_a_password_cannot_sign_in(client):
+    user = make_user()
+    assert post(client, "/login", email=user.email, password=UNUSABLE).status_code == 401
+
+
+@on_sqlite
+@both
+@pytest.mark.parametrize(
+    ("typed", "fields"),
+    [
+        ({"email": "", "password": ""}, {"email", "password"}),
+        ({"email": LONG, "password": LONG}, {"email", "password"}),
+    ],
+    ids=["empty", "long"],
+)
+def test_a_sign_in_that_cannot_be_right_costs_no_hash(client, accept, typed, fields, monkeypatch):
+    monkeypatch.setattr(accounts, "check_password", lambda *_: pytest.fail("hashed"))
+    problem = assert_refused(post(client, "/login", accept, **typed), 422, "invalid")
+    assert accept == BROWSER or set(problem["errors"]) == fields
+
+
+@both
+def test_a_blocked_account_is_told_so_only_with_the_right_password(client, minji, accept):
+    db.session.execute(update(User).values(blocked_at=utcnow()))
+    db.session.commit()
+    refused = post(client, "/login", accept, email=minji.email, password="wrong")
+    assert_refused(refused, 401, "wrong_credentials")
+    with nothing_changes():
+        answer = post(client, "/login", accept, email=minji.email, password=PASSWORD)
+    assert_refused(answer, 403, "forbidden")
+    assert "This account is blocked." in answer.text
+    assert signed_in_as(client) is None
+
+
+def test_no_sql_connection_is_held_while_a_password_is_checked(client, minji, monkeypatch):
+    held, check = [], accounts.check_password
+
+    def checked(*args):
+        held.append(db.engine.pool.checkedout())
+        return check(*args)
+
+    monkeypatch.setattr(accounts, "check_password", checked)
+    db.session.rollback()
+    assert post(client, "/login", email=MINJI["email"], password=PASSWORD).status_code == 303
+    assert held == [0]
+
+
+@on_sqlite
+@both
+@pytest.mark.parametrize("address", ["/login", "/register", "/logout"])
+@pytest.mark.parametrize("token", ["", "nonsense", "가나다".encode().decode("latin-1"), "a" * 5000])
+def test_nothing_goes_without_the_token_of_the_session(client, minji, accept, address, token):
+    sign_in(client, minji)
+    with nothing_changes():
+        answer = post(client, address, accept, token=token, **MINJI | {"email": "other@example.com"})
+    assert_refused(answer, 400, "bad_csrf")
+    assert signed_in_as(client) == minji.id
+
+
+@on_sqlite
+def test_the_token_of_another_session_is_refused(app, client):
+    theirs = page_token(app.test_client())
+    page_token(client)
+    assert_refused(post(client, "/register", token=theirs, **MINJI), 400, "bad_csrf")
+    assert accounts_in_sql() == 0
+
+
+# Where to go on to
+
+EVIL = [
+    "//evil.example",
+    "///evil.example",
+    "/\\evil.example",
+    "\\\\evil.example",
+    "\\/evil.example",
+    "https://evil.example",
+    "https:evil.example",
+    "https:/evil.example",
+    "javascript:alert(1)",
+    "data:text/html,x",
+    "/\t/evil.example",
+    "/\n/evil.example",
+    "/\r\n/evil.example",
+    "\t//evil.example",
+    " //evil.example",
+    "/\0/evil.example",
+    "evil.example",
+    "@evil.example",
+    "//[",
+    "http://[::1",
+    "//evil℀.example",
+    "/ok\r\nSet-Cookie: a=b",
+    "\udc80",
+    "",
+    None,
+]
+
+
+@on_sqlite
+@pytest.mark.parametrize("target", EVIL)
+def test_other_sites_are_no_place_to_go_on_to(app, target):
+    with app.test_request_context():
+        assert safe_next(target) == "/"
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    "target", ["/", "/coupons/7", "/coupons/7?notice=closed", "/쿠폰 1", "/a//b", "/?u=https://x"]
+)
+def test_our_own_paths_are(app, target):
+    with app.test_request_context():
+        assert safe_next(target) == target
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    "raw", ["%2F%2Fevil.example", "/%09/evil.example", "/%5Cevil.example", "//[", "%ff", "/%0d%0aX:1", "/%00"]
+)
+def test_a_hostile_next_ends_on_our_own_page(client, raw):
+    assert client.get(f"/language/en?next={raw}").location == "/"
+
+
+def test_signing_in_and_registering_go_through_the_same_check(client, minji):
+    assert post(client, "/login?next=//evil.example", email=minji.email, password=PASSWORD).location == "/"
+    assert (
+        post(client, "/register?next=//evil.example", **MINJI | {"email": "jun@example.com"}).location == "/"
+    )
+    assert (
+        post(client, "/register?next=/wallet", **MINJI | {"email": "seo@example.com"}).location == "/wallet"
+    )
+
+
+# Sign out
+
+
+def test_signing_out_ends_every_session_of_the_account(app, client):
+    user = make_user()
+    phone = app.test_client()
+    sign_in(phone, user)
+    token = sign_in(client, user)
+    copied = client.get_cookie("session").value
+    assert visit(phone, "/wallet").status_code == 200
+    answer = post(client, "/logout", token=token)
+    assert (answer.status_code, answer.location) == (303, "/")
+    thief = app.test_client()
+    thief.set_cookie("session", copied)
+    for visitor in (client, phone, thief):
+        assert visit(visitor, "/wallet").location == "/login?next=/wallet"
+        assert_refused(visit(visitor, "/wallet", PROGRAM), 401, "unauthenticated")
+
+
+def test_signing_out_twice_is_no_error(app, client):
+    token = sign_in(client, make_user())
+    copied = client.get_cookie("session").value
+    post(client, "/logout", token=token)
+    before = everything()
+    client.set_cookie("session", copied)
+    assert post(client, "/logout", token=token).status_code == 303
+    assert everything() == before
+    assert post(app.test_client(), "/logout").status_code == 303
+
+
+@pytest.mark.parametrize("change", [{"blocked_at": utcnow()}, {"session_epoch": 1}])
+def test_a_session_ends_where_sql_is_read(client, change):
+    user = make_user()
+    sign_in(client, user)
+    db.session.execute(update(User).values(**change))
+    db.session.commit()
+    assert visit(client, "/wallet").status_code == 303
+    assert signed_in_as(client) is None
+
+
+def test_a_session_of_a_deleted_account_ends_where_sql_is_read(client):
+    user = make_user()
+    sign_in(client, user)
+    db.session.delete(user)
+    db.session.commit()
+    assert visit(client, "/wallet").status_code == 303
+
+
+@pytest.mark.parametrize("session_id", ["", "1", "1.", "1.2", "a.0.u", "-1.0.u", "1.x.u", "1.0.o.o", "²."])
+def test_only_our_own_session_ids_are_read(session_id):
+    visitor = load_visitor(session_id)
+    assert visitor is None or re.fullmatch(r"\d+\.\d+(\..*)?", session_id)
+    assert visitor is None or not visitor.is_operator
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    "cookie", ["", "nonsense", "eyJfdXNlcl9pZCI6IjEuMC51In0.aaaa.bbbb", "." * 4000, "\xff\xfe"]
+)
+def test_a_made_up_session_is_nobody(client, cookie):
+    make_user()
+    client.set_cookie("session", cookie)
+    assert visit(client, "/wallet").status_code == 303
+    assert post(client, f"/coupons/{make_coupon()}/claim", PROGRAM).status_code == 401
+
+
+@on_sqlite
+def test_a_session_signed_with_another_key_is_nobody(app, client):
+    user = make_user()
+    other = type(app)("other")
+    other.secret_key = "another key, also 32 bytes or longer"
+    forged = app.session_interface.get_signing_serializer(other).dumps(
+        {"_user_id": f"{user.id}.0.o", "_fresh": True}
+    )
+    client.set_cookie("session", forged)
+    assert visit(client, "/wallet").status_code == 303
+
+
+@on_sqlite
+def test_hashes_are_of_a_recommended_strength_and_differ(app):
+    first, second = hash_password(PASSWORD), hash_password(PASSWORD)
+    assert first != second
+    assert first.startswith("scrypt:32768:8:3$")

@@ -1,0 +1,404 @@
+"""The operators' pages: who may see them, what they change, and what a wrong field answers."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from html import unescape
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select, update
+
+from tests.builders import csrf_token, make_coupon, make_user, make_users, sign_in
+from webapp import admin, issuing
+from webapp.extensions import connect_redis, csrf, db, line_redis
+from webapp.line import Line
+from webapp.models import OPERATOR, USER, Coupon, LineEvent, User, utcnow
+
+FORM = {
+    "title": "가을 쿠폰",
+    "total_quantity": "1,000",
+    "issue_start_at": "2030-01-01T10:00",
+    "issue_end_at": "2030-01-01T11:00",
+    "discount_amount": "5000",
+    "min_available_amount": "",
+    "valid_until": "",
+}
+
+
+@pytest.fixture
+def operator(client):
+    sign_in(client, make_user(role=OPERATOR))
+    return client
+
+
+def change_user(user: User | int, **values: Any) -> None:
+    user_id = user if isinstance(user, int) else user.id
+    db.session.execute(update(User).where(User.id == user_id).values(**values))
+    db.session.commit()
+
+
+def post(client, path: str, **fields):
+    return client.post(path, data={"csrf_token": csrf_token(client), **fields})
+
+
+def row(coupon_id: int) -> Coupon:
+    db.session.rollback()
+    return db.session.get_one(Coupon, coupon_id, populate_existing=True)
+
+
+def only_coupon() -> Coupon | None:
+    db.session.rollback()
+    return db.session.scalars(select(Coupon)).one_or_none()
+
+
+def value_of(page: str, name: str) -> str:
+    """Return what the first field of that name in the edit form shows."""
+    field = re.search(rf'<input[^>]*name="{name}"[^>]*>', page.split('id="edit"')[-1])[0]
+    return unescape(re.search(r'value="([^"]*)"', field)[1])
+
+
+def errors(page: str) -> list[str]:
+    return re.findall(r'class="error" id="([a-z_]+)-error"', page)
+
+
+def admin_addresses(app) -> list[tuple[str, str]]:
+    """Return (method, path) of every address under /admin, and some beside them that the routing answers itself."""
+    values = {
+        "coupon_id": 1,
+        "step": "pause",
+        "instance_number": 0,
+        "per_page": "8",
+        "page": "1",
+        "order": "asc",
+    }
+    values |= {
+        "queue_name": "admission",
+        "registry_name": "queued",
+        "job_id": "j",
+        "filename": "css/main.css",
+    }
+    adapter = app.url_map.bind("localhost")
+    found = []
+    for rule in app.url_map.iter_rules():
+        if rule.rule.startswith("/admin"):
+            path = adapter.build(rule.endpoint, {name: values[name] for name in rule.arguments})
+            found += [(method, path) for method in ("GET", "POST", "HEAD", "OPTIONS", "DELETE")]
+    assert len(found) > 100
+    return [
+        *found,
+        ("GET", "/admin"),
+        ("GET", "/admin/nothing"),
+        ("GET", "/admin/rq"),
+        ("PUT", "/admin/rq/x"),
+    ]
+
+
+LOST = {
+    "user": {"name": "Lee"},
+    "demoted": {"role": USER},
+    "blocked": {"blocked_at": utcnow()},
+    "signed out": {"session_epoch": 1},
+}
+"""How somebody whose session once was an operator's is none any more; SQL alone knows."""
+
+
+@pytest.mark.parametrize("who", ["visitor", *LOST])
+def test_for_everybody_else_nothing_under_admin_exists(app, client, who):
+    make_coupon()
+    if who != "visitor":
+        user = make_user(role=USER if who == "user" else OPERATOR)
+        sign_in(client, user)
+        change_user(user, **LOST[who])
+    answers = {
+        (method, path): client.open(path, method=method).status_code for method, path in admin_addresses(app)
+    }
+    assert {address: status for address, status in answers.items() if status != 404} == {}
+
+
+def test_control_an_operator_finds_them(operator):
+    assert operator.get("/admin/").status_code == 200
+    assert operator.get("/admin").status_code == 308
+    assert operator.get("/admin/nothing").status_code == 404
+    assert operator.put("/admin/coupons/new").status_code == 405
+
+
+def test_an_operator_cannot_be_made_to_post_by_another_page(operator):
+    coupon = make_coupon()
+    for path in ("/admin/coupons/new", f"/admin/coupons/{coupon}", f"/admin/coupons/{coupon}/pause"):
+        assert operator.post(path, data=FORM).status_code == 400
+    assert row(coupon).status == "live"
+    assert only_coupon().id == coupon
+
+
+def test_control_without_the_check_another_page_could(operator, monkeypatch):
+    coupon = make_coupon()
+    monkeypatch.setattr(csrf, "protect", lambda **_: None)
+    assert operator.post(f"/admin/coupons/{coupon}/pause").status_code == 303
+    assert row(coupon).status == "paused"
+
+
+def test_a_new_coupon_is_stored_as_typed_in_korean_time_and_its_line_opens(operator):
+    answer = post(operator, "/admin/coupons/new", **FORM)
+    coupon = only_coupon()
+    assert (answer.status_code, answer.location) == (303, f"/admin/coupons/{coupon.id}")
+    assert (coupon.title, coupon.total_quantity, coupon.status) == ("가을 쿠폰", 1000, "live")
+    assert (coupon.discount_amount, coupon.min_available_amount, coupon.valid_until) == (5000, 0, None)
+    assert coupon.issue_start_at == datetime(2030, 1, 1, 1, tzinfo=UTC)
+    assert coupon.issue_end_at == datetime(2030, 1, 1, 2, tzinfo=UTC)
+    assert Line(line_redis(), coupon.id).gate().policy.quota == 1000
+
+
+def test_a_draft_has_no_line_until_it_is_published(operator):
+    post(operator, "/admin/coupons/new", **FORM | {"total_quantity": "", "draft": "y"})
+    coupon = only_coupon()
+    assert (coupon.status, coupon.total_quantity) == ("draft", None)
+    assert Line(line_redis(), coupon.id).gate() is None
+    assert operator.get(f"/admin/coupons/{coupon.id}").status_code == 200
+    assert post(operator, f"/admin/coupons/{coupon.id}/publish").status_code == 303
+    assert row(coupon.id).status == "live"
+    assert Line(line_redis(), coupon.id).gate().policy.status == "live"
+
+
+WRONG = [
+    ("title", ""),
+    ("title", "   "),
+    ("title", "x" * 101),
+    ("title", "긴" * 10_000),
+    *[("total_quantity", text) for text in ("-1", "1.5", "many", "1e9", "٣", "9" * 13, "9" * 10_000)],
+    ("total_quantity", "999999999999999"),
+    ("discount_amount", "-1"),
+    ("min_available_amount", "x" * 10_000),
+    *[
+        ("issue_start_at", text)
+        for text in ("", "tomorrow", "0001-01-01T00:00", "9999-12-31T23:59", "2030-02-30T00:00")
+    ],
+    ("issue_start_at", "2" * 10_000),
+    ("issue_end_at", ""),
+    ("issue_end_at", FORM["issue_start_at"]),
+    ("issue_end_at", "2029-01-01T00:00"),
+    ("valid_until", "2029-01-01T00:00"),
+    ("valid_until", "<script>"),
+]
+
+
+@pytest.mark.parametrize(("field", "text"), WRONG, ids=lambda value: value[:20])
+def test_a_wrong_field_is_blamed_nothing_changes_and_the_rest_stays_typed(operator, field, text):
+    existing = make_coupon(quota=7)
+    before = facts(existing)
+    for path in ("/admin/coupons/new", f"/admin/coupons/{existing}"):
+        answer = post(operator, path, **FORM | {field: text})
+        assert answer.status_code == 422
+        assert errors(answer.text) == [field]
+        shown = {name: value_of(answer.text, name) for name in FORM}
+        assert shown == FORM | {field: text.strip() if field == "title" else text}
+    assert facts(existing) == before
+    assert only_coupon().id == existing
+
+
+def facts(coupon_id: int) -> dict[str, object]:
+    coupon = row(coupon_id)
+    return {name: getattr(coupon, name) for name in (*admin.POLICY_FIELDS, "status")}
+
+
+def sell(coupon_id: int, count: int) -> None:
+    for user in make_users(count):
+        issuing.claim(coupon_id, user)
+    issuing.admit(coupon_id)
+
+
+def test_a_quota_below_what_is_issued_is_refused_in_both_forms(operator):
+    coupon = make_coupon(quota=5)
+    sell(coupon, 3)
+    for path, fields in ((f"/admin/coupons/{coupon}/quota", {}), (f"/admin/coupons/{coupon}", FORM)):
+        answer = post(operator, path, **fields | {"total_quantity": "2"})
+        assert answer.status_code == 422
+        assert len(errors(answer.text)) == 1
+        assert row(coupon).total_quantity == 5
+
+
+@pytest.mark.parametrize(("typed", "stored"), [("3", 3), (" 20,000 ", 20_000), ("", None)])
+def test_the_quota_alone_can_be_changed(operator, typed, stored):
+    coupon = make_coupon(quota=5)
+    sell(coupon, 3)
+    answer = post(operator, f"/admin/coupons/{coupon}/quota", total_quantity=typed)
+    assert answer.status_code == 303
+    assert row(coupon).total_quantity == stored
+    assert Line(line_redis(), coupon).gate().policy.quota == stored
+
+
+def edit_form(client, coupon_id: int) -> dict[str, str]:
+    """Return the fields of the edit form as a browser would send them back untouched."""
+    page = client.get(f"/admin/coupons/{coupon_id}").text
+    return {name: value_of(page, name) for name in (*FORM, "shown", "csrf_token")}
+
+
+def test_editing_one_field_leaves_the_others_to_the_microsecond(operator):
+    start = datetime(2030, 1, 1, 1, 2, 3, 456789, tzinfo=UTC)
+    coupon = make_coupon()
+    db.session.execute(update(Coupon).values(issue_start_at=start, issue_end_at=start + timedelta(hours=1)))
+    db.session.commit()
+    form = edit_form(operator, coupon)
+    assert form["issue_start_at"] == "2030-01-01T10:02:03.456"
+    assert operator.post(f"/admin/coupons/{coupon}", data=form | {"title": "New"}).status_code == 303
+    assert (row(coupon).title, row(coupon).issue_start_at) == ("New", start)
+
+
+def test_two_operators_who_edit_different_fields_do_not_undo_each_other(operator):
+    coupon = make_coupon(quota=5)
+    form = edit_form(operator, coupon)
+    post(operator, f"/admin/coupons/{coupon}/quota", total_quantity="50")
+    operator.post(f"/admin/coupons/{coupon}", data=form | {"title": "New"})
+    assert (row(coupon).title, row(coupon).total_quantity) == ("New", 50)
+
+
+def test_control_a_form_that_does_not_know_what_it_showed_does(operator):
+    coupon = make_coupon(quota=5)
+    form = edit_form(operator, coupon)
+    post(operator, f"/admin/coupons/{coupon}/quota", total_quantity="50")
+    operator.post(f"/admin/coupons/{coupon}", data=form | {"title": "New", "shown": ""})
+    assert row(coupon).total_quantity == 5
+
+
+@pytest.mark.parametrize("shown", ["[]", "1", "{", json.dumps({"title": 5})])
+def test_nonsense_in_the_hidden_field_is_no_error(operator, shown):
+    coupon = make_coupon()
+    form = edit_form(operator, coupon) | {"shown": shown, "title": "New"}
+    assert operator.post(f"/admin/coupons/{coupon}", data=form).status_code == 303
+    assert row(coupon).title == "New"
+
+
+@pytest.mark.parametrize(
+    ("status", "step", "then"),
+    [
+        ("live", "pause", "paused"),
+        ("paused", "pause", "paused"),
+        ("paused", "resume", "live"),
+        ("live", "close", "closed"),
+        ("paused", "close", "closed"),
+        ("closed", "resume", "live"),
+        ("draft", "publish", "live"),
+        ("closed", "pause", "closed"),
+        ("draft", "pause", "draft"),
+        ("draft", "close", "draft"),
+    ],
+)
+def test_the_steps(operator, status, step, then):
+    coupon = make_coupon(status=status)
+    assert post(operator, f"/admin/coupons/{coupon}/{step}").status_code == 303
+    assert row(coupon).status == then
+    gate = Line(line_redis(), coupon).gate()
+    assert (gate.policy.status if gate else "draft") == then
+
+
+@pytest.mark.parametrize("status", ["draft", "live", "paused", "closed"])
+def test_the_page_offers_exactly_the_steps_that_are_possible(operator, status):
+    coupon = make_coupon(status=status)
+    page = operator.get(f"/admin/coupons/{coupon}").text
+    offered = set(re.findall(rf'"/admin/coupons/{coupon}/(publish|pause|resume|close)"', page))
+    assert offered == set(admin.POSSIBLE[status])
+
+
+def test_closing_asks_first(operator):
+    coupon = make_coupon()
+    page = operator.get(f"/admin/coupons/{coupon}/close")
+    assert page.status_code == 200
+    assert row(coupon).status == "live"
+    assert f'action="/admin/coupons/{coupon}/close"' in page.text
+
+
+def test_an_unknown_coupon_is_not_found(operator):
+    for path in ("/admin/coupons/999999", "/admin/coupons/999999/close", f"/admin/coupons/{10**19}"):
+        assert operator.get(path).status_code == 404
+    for path in ("/admin/coupons/999999", "/admin/coupons/999999/pause", "/admin/coupons/999999/quota"):
+        assert post(operator, path, **FORM).status_code == 404
+
+
+def test_the_page_shows_the_lines_numbers_and_why_numbers_were_skipped(operator):
+    coupon = make_coupon(quota=2)
+    users = make_users(5)
+    for user in users:
+        issuing.claim(coupon, user)
+    change_user(users[0], blocked_at=utcnow())
+    issuing.admit(coupon)
+    db.session.execute(
+        insert(LineEvent).values(
+            coupon_id=coupon, epoch=2, kind="epoch", reason="<b>gate missing</b>", at=utcnow()
+        )
+    )
+    db.session.commit()
+    page = operator.get(f"/admin/coupons/{coupon}").text
+    numbers = dict(re.findall(r"<dt>([^<]+)</dt><dd>(?:<[^>]*>)?([^<]+)<", page))
+    assert list(numbers.values())[:6] == ["2", "2", "0", "3", "5", "1"]
+    assert len(numbers) == 7
+    assert "blocked" in page
+    assert "&lt;b&gt;gate missing" in page
+    assert "<b>gate" not in page
+
+
+def test_a_title_is_never_markup(operator):
+    post(operator, "/admin/coupons/new", **FORM | {"title": "<script>alert(1)</script>"})
+    for path in ("/admin/", f"/admin/coupons/{only_coupon().id}", f"/admin/coupons/{only_coupon().id}/close"):
+        assert "<script>alert" not in operator.get(path).text
+
+
+def test_the_list_goes_on_over_pages(operator, monkeypatch):
+    monkeypatch.setattr(admin, "PER_PAGE", 2)
+    coupons = [make_coupon() for _ in range(3)]
+    first, second = operator.get("/admin/").text, operator.get("/admin/?page=2").text
+    assert [f"/admin/coupons/{coupon}" in first for coupon in coupons] == [False, True, True]
+    assert [f"/admin/coupons/{coupon}" in second for coupon in coupons] == [True, False, False]
+    for page in ("0", "-1", "x", "9" * 30):
+        assert operator.get(f"/admin/?page={page}").status_code == 200
+
+
+def test_looking_seeds_nothing(operator):
+    coupon = make_coupon()
+    line_redis().flushall()
+    operator.get("/admin/")
+    operator.get(f"/admin/coupons/{coupon}")
+    assert line_redis().keys("*coupon*") == []
+
+
+class TestWithoutRedis:
+    @pytest.fixture(autouse=True)
+    def _coupon(self, app, operator, monkeypatch):
+        self.coupon, self.operator = make_coupon(quota=5), operator
+        self.token = csrf_token(operator)
+        monkeypatch.setitem(
+            app.extensions, "line", connect_redis("redis://127.0.0.1:1", decode_responses=True)
+        )
+
+    def post(self, path: str, **fields) -> str:
+        answer = self.operator.post(path, data={"csrf_token": self.token, **fields}, follow_redirects=True)
+        assert answer.status_code == 200
+        return unescape(answer.text)
+
+    def test_the_pages_open_and_say_so(self):
+        for path in ("/admin/", f"/admin/coupons/{self.coupon}"):
+            answer = self.operator.get(path)
+            assert answer.status_code == 200
+            assert 'role="alert"' in answer.text
+
+    def test_a_change_is_saved_and_the_page_says_that_the_line_follows(self, app):
+        page = self.post(f"/admin/coupons/{self.coupon}/quota", total_quantity="9")
+        assert self.notice(app) in page
+        assert row(self.coupon).total_quantity == 9
+
+    def test_a_new_coupon_is_created_once_and_live(self, app):
+        page = self.post("/admin/coupons/new", **FORM)
+        assert self.notice(app) in page
+        created = db.session.scalars(select(Coupon).where(Coupon.id != self.coupon)).all()
+        assert [coupon.status for coupon in created] == ["live"]
+
+    def notice(self, app) -> str:
+        with app.test_request_context():
+            return str(admin.SAVED_ONLY)
+
+
+def test_a_change_that_has_not_reached_the_line_is_shown_as_such(operator):
+    coupon = make_coupon(quota=5)
+    assert 'role="alert"' not in operator.get(f"/admin/coupons/{coupon}").text
+    db.session.execute(update(Coupon).values(total_quantity=9))
+    db.session.commit()
+    assert 'role="alert"' in operator.get(f"/admin/coupons/{coupon}").text

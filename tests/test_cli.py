@@ -1,0 +1,341 @@
+"""The `flask` commands: what they do, what they print, and that every failure is one line."""
+
+import os
+import pty
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy import select
+from werkzeug.utils import import_string
+
+from tests.builders import make_coupon, make_users
+from webapp import cli, create_app, issuing, policy
+from webapp.extensions import connect_redis, db, line_redis
+from webapp.line import Line
+from webapp.models import Coupon, CouponIssue, User, utcnow
+from webapp.passwords import check_password
+
+PASSWORD = "correct horse\n"
+PERIOD = ("--opens-at", "2030-01-01T10:00", "--closes-at", "2030-01-01T02:00:00Z")
+
+
+@pytest.fixture
+def run(app):
+    """Return a function that runs one command, and fails the test on a traceback."""
+
+    def run(*args: object, stdin: str = ""):
+        result = app.test_cli_runner().invoke(args=[str(arg) for arg in args], input=stdin)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        db.session.rollback()
+        return result
+
+    return run
+
+
+@pytest.fixture
+def without_redis(app, monkeypatch):
+    monkeypatch.setitem(app.extensions, "line", connect_redis("redis://127.0.0.1:1", decode_responses=True))
+
+
+def assert_one_line(result, *words: object) -> None:
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert all(str(word) in result.stderr for word in words), result.stderr
+
+
+def user(email: str) -> User | None:
+    return db.session.scalar(select(User).where(User.email == email))
+
+
+def row(coupon_id: int) -> Coupon:
+    db.session.rollback()
+    return db.session.get_one(Coupon, coupon_id, populate_existing=True)
+
+
+def test_a_user_is_created_from_a_password_on_stdin(run):
+    assert run("user", "create", " Kim@Example.com ", "--name", "김", stdin=PASSWORD).exit_code == 0
+    kim = user("kim@example.com")
+    assert (kim.name, kim.role, kim.is_operator) == ("김", "user", False)
+    assert check_password(kim.password_hash, PASSWORD.strip())
+    assert not check_password(kim.password_hash, PASSWORD)
+
+
+def test_an_operator_needs_a_word(run):
+    assert run("user", "create", "op@localhost", "--admin", stdin=PASSWORD).exit_code == 0
+    assert user("op@localhost").is_operator
+    assert user("op@localhost").name == "op"
+
+
+def test_the_password_is_asked_for_on_a_terminal_and_not_echoed(app):
+    environment = {
+        "DATABASE_URL": app.config["SQLALCHEMY_DATABASE_URI"],
+        "REDIS_URL": app.config["REDIS_URL"],
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    pid, terminal = pty.fork()
+    if pid == 0:
+        command = ["flask", "--app", "wsgi:app", "user", "create", "tty@example.com"]
+        os.chdir(Path(app.root_path).parent)
+        os.execve(sys.executable, [sys.executable, "-m", *command], environment)
+    seen = b""
+    for prompt in (b"Password: ", b"Repeat for confirmation: "):
+        while prompt not in seen:
+            seen += os.read(terminal, 1000)
+        os.write(terminal, PASSWORD.encode())
+    while b"created" not in seen:
+        seen += os.read(terminal, 1000)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(terminal)
+    assert PASSWORD.strip().encode() not in seen
+    assert user("tty@example.com") is not None
+
+
+@pytest.mark.parametrize(
+    ("email", "password", "word"),
+    [
+        ("taken@example.com", PASSWORD, "already"),
+        ("TAKEN@example.com", PASSWORD, "already"),
+        ("new@example.com", "short\n", "8"),
+        ("new@example.com", "", "8"),
+        ("new@example.com", "x" * 1001, "1000"),
+        ("nonsense", PASSWORD, "not an e-mail"),
+        ("a b@example.com", PASSWORD, "not an e-mail"),
+        ("\udc80@example.com", PASSWORD, "not valid text"),
+        ("x" * 250 + "@example.com", PASSWORD, "not an e-mail"),
+    ],
+)
+def test_a_user_that_cannot_be_created(run, email, password, word):
+    run("user", "create", "taken@example.com", stdin=PASSWORD)
+    assert_one_line(run("user", "create", email, stdin=password), word)
+    assert user("new@example.com") is None
+
+
+def test_block_and_unblock(run):
+    run("user", "create", "kim@example.com", stdin=PASSWORD)
+    assert run("user", "block", "KIM@example.com").exit_code == 0
+    since = user("kim@example.com").blocked_at
+    assert since <= utcnow()
+    run("user", "block", "kim@example.com")
+    assert user("kim@example.com").blocked_at == since
+    run("user", "unblock", "kim@example.com")
+    assert user("kim@example.com").blocked_at is None
+
+
+def test_a_user_without_coupons_can_be_deleted(run):
+    run("user", "create", "kim@example.com", stdin=PASSWORD)
+    assert run("user", "delete", "kim@example.com").exit_code == 0
+    assert user("kim@example.com") is None
+
+
+def test_a_user_who_holds_a_coupon_is_not_deleted(run):
+    coupon, (holder,) = make_coupon(), make_users(1)
+    issuing.claim(coupon, holder)
+    issuing.admit(coupon)
+    email = db.session.scalar(select(User.email).where(User.id == holder))
+    assert_one_line(run("user", "delete", email), "user block", email)
+    assert db.session.scalar(select(CouponIssue.user_id)) == holder
+
+
+@pytest.mark.parametrize("verb", ["block", "unblock", "delete"])
+def test_an_unknown_user(run, verb):
+    assert_one_line(run("user", verb, "nobody@example.com"), "nobody@example.com")
+
+
+def test_a_coupon_is_created_and_only_its_id_is_printed(run):
+    result = run(
+        "coupon", "create", "--title", "가을", "--quota", 10, *PERIOD, "--discount", 5000, "--min-amount", 9
+    )
+    coupon = row(int(result.stdout))
+    assert (result.stdout, result.stderr) == (f"{coupon.id}\n", "")
+    assert (coupon.title, coupon.total_quantity, coupon.status) == ("가을", 10, "live")
+    assert (coupon.discount_amount, coupon.min_available_amount, coupon.valid_until) == (5000, 9, None)
+    assert coupon.issue_start_at == datetime(2030, 1, 1, 1, tzinfo=UTC)
+    assert coupon.issue_end_at == datetime(2030, 1, 1, 2, tzinfo=UTC)
+    assert Line(line_redis(), coupon.id).gate().policy.quota == 10
+
+
+def test_a_draft_without_quota(run):
+    created = run(
+        "coupon", "create", "--title", "T", *PERIOD, "--valid-until", "2030-02-01T00:00+09:00", "--draft"
+    )
+    coupon = row(int(created.stdout))
+    assert (coupon.status, coupon.total_quantity) == ("draft", None)
+    assert coupon.valid_until == datetime(2030, 1, 31, 15, tzinfo=UTC)
+    assert Line(line_redis(), coupon.id).gate() is None
+    assert run("coupon", "resume", coupon.id).exit_code == 0
+    assert row(coupon.id).status == "live"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"--title": " "},
+        {"--title": "x" * 101},
+        {"--quota": "-1"},
+        {"--quota": "many"},
+        {"--quota": "9" * 5000},
+        {"--discount": "1.5"},
+        {"--min-amount": "-1"},
+        {"--opens-at": "soon"},
+        {"--opens-at": "0001-01-01T00:00"},
+        {"--opens-at": "2030-02-30T00:00"},
+        {"--opens-at": "2031-01-01T00:00"},
+        {"--closes-at": ""},
+        {"--valid-until": "2029-01-01T00:00"},
+    ],
+    ids=lambda change: " ".join(*change.items())[:40],
+)
+def test_a_wrong_option_creates_nothing(run, change):
+    options = {"--title": "T", "--quota": "1", **dict(zip(PERIOD[::2], PERIOD[1::2], strict=True))} | change
+    result = run("coupon", "create", *[part for option in options.items() for part in option])
+    assert result.exit_code in (1, 2)
+    assert "Error: " in result.stderr
+    assert result.stdout == ""
+    assert db.session.scalar(select(Coupon.id)) is None
+
+
+def test_list_and_show(run):
+    coupon, users = make_coupon(quota=2), make_users(3)
+    draft = make_coupon(quota=None, status="draft")
+    for each in users:
+        issuing.claim(coupon, each)
+    issuing.admit(coupon)
+    listed = run("coupon", "list").stdout.splitlines()
+    assert [line.split()[:2] for line in listed] == [[str(coupon), "live"], [str(draft), "draft"]]
+    shown = dict(line.rsplit(maxsplit=1) for line in run("coupon", "show", coupon).stdout.splitlines())
+    assert (shown["quota"], shown["issued"], shown["line state"]) == ("2", "2", "sold_out")
+    assert (shown["line last"], shown["line waiting"], shown["line epoch"]) == ("3", "0", "1")
+    assert "unlimited" in run("coupon", "show", draft).stdout
+
+
+def test_pause_resume_close(run):
+    coupon = make_coupon()
+    for verb, status in (("pause", "paused"), ("resume", "live"), ("close", "closed"), ("close", "closed")):
+        assert run("coupon", verb, coupon).exit_code == 0
+        assert row(coupon).status == status
+        assert Line(line_redis(), coupon).gate().policy.status == status
+    assert_one_line(run("coupon", "pause", coupon), "status")
+    assert row(coupon).status == "closed"
+
+
+@pytest.mark.parametrize(("typed", "stored"), [("7", 7), ("0", 0), ("unlimited", None)])
+def test_the_quota(run, typed, stored):
+    coupon = make_coupon(quota=5)
+    assert run("coupon", "quota", coupon, typed).exit_code == 0
+    assert row(coupon).total_quantity == stored
+    assert Line(line_redis(), coupon).gate().policy.quota == stored
+
+
+def test_a_quota_below_what_is_issued(run):
+    coupon, users = make_coupon(quota=5), make_users(2)
+    for each in users:
+        issuing.claim(coupon, each)
+    issuing.admit(coupon)
+    assert_one_line(run("coupon", "quota", coupon, 1), "2 are issued already")
+    assert row(coupon).total_quantity == 5
+
+
+def test_reconcile_rebuilds_one_or_all(run):
+    coupons = [make_coupon(), make_coupon()]
+    make_coupon(status="draft")
+    line_redis().flushall()
+    assert run("reconcile", coupons[0]).exit_code == 0
+    assert [Line(line_redis(), coupon).exists() for coupon in coupons] == [True, False]
+    assert len(run("reconcile").stdout.splitlines()) == 2
+    assert all(Line(line_redis(), coupon).exists() for coupon in coupons)
+
+
+COMMANDS = [
+    ("coupon", "show", "ID"),
+    ("coupon", "pause", "ID"),
+    ("coupon", "resume", "ID"),
+    ("coupon", "close", "ID"),
+    ("coupon", "quota", "ID", 1),
+    ("reconcile", "ID"),
+    ("audit", "ID"),
+]
+
+
+def with_id(command: tuple[object, ...], coupon_id: object) -> list[object]:
+    return [coupon_id if part == "ID" else part for part in command]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(map(str, command)))
+def test_an_unknown_id_is_one_line(run, command):
+    assert_one_line(run(*with_id(command, 999_999)), "no ", "coupon")
+    for nonsense in ("x", "0", "9" * 30):
+        result = run(*with_id(command, nonsense))
+        assert result.exit_code == 2
+        assert "Error: " in result.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS[:-1], ids=lambda command: " ".join(map(str, command)))
+def test_an_unreachable_redis_is_one_line(run, without_redis, command):
+    coupon = make_coupon_without_redis()
+    assert_one_line(run(*with_id(command, coupon)), "Redis")
+
+
+def make_coupon_without_redis() -> int:
+    """Return a live coupon whose line could not be told of it."""
+    start, end = datetime(2030, 1, 1, tzinfo=UTC), datetime(2030, 1, 2, tzinfo=UTC)
+    coupon = policy.create_coupon(title="t", issue_start_at=start, issue_end_at=end, status="draft")
+    db.session.execute(Coupon.__table__.update().values(status="live"))
+    db.session.commit()
+    return coupon
+
+
+def test_without_redis_a_change_is_saved_and_says_so(run, without_redis):
+    coupon = make_coupon_without_redis()
+    assert_one_line(run("coupon", "quota", coupon, 3), "saved")
+    assert row(coupon).total_quantity == 3
+
+
+def test_without_redis_a_new_coupon_still_prints_its_id(run, without_redis):
+    result = run("coupon", "create", "--title", "T", *PERIOD)
+    assert_one_line(result, "saved")
+    assert row(int(result.stdout)).status == "live"
+
+
+@pytest.mark.parametrize(
+    "command", ["user block a@b", "user create a@b", "coupon list", "coupon pause 1", "reconcile"]
+)
+def test_an_unreachable_database_is_one_line(tmp_path, command):
+    app = create_app({"SECRET_KEY": "x" * 40, "SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path}/none/x.db"})
+    result = app.test_cli_runner().invoke(args=command.split(), input=PASSWORD)
+    assert_one_line(result, "SQL", "db upgrade")
+
+
+@pytest.mark.parametrize(("ok", "code"), [(True, 0), (False, 1)])
+def test_audit_prints_each_line_and_tells_by_its_exit_code(run, monkeypatch, ok, code):
+    coupon = make_coupon()
+    report = SimpleNamespace(ok=ok, lines=lambda: ["P1 1 <= 5", "P2 0"])
+    monkeypatch.setattr(cli, "import_string", {"webapp.audit.run": lambda _id: report}.__getitem__)
+    result = run("audit", coupon)
+    assert (result.exit_code, result.stdout) == (code, "P1 1 <= 5\nP2 0\n")
+
+
+@pytest.mark.parametrize(("ok", "code"), [(True, 0), (False, 1)])
+def test_rehearse_passes_its_options_on(run, monkeypatch, ok, code):
+    calls = []
+
+    def rehearsal(*args: object) -> bool:
+        calls.append(args)
+        return ok
+
+    monkeypatch.setattr(cli, "import_string", {"jobs.rehearsal.run": rehearsal}.__getitem__)
+    monkeypatch.setenv("PORT", "8123")
+    assert run("rehearse").exit_code == code
+    assert (
+        run("rehearse", "--users", 5, "--quota", 2, "--seconds", 1.5, "--url", "http://127.0.0.1:9").exit_code
+        == code
+    )
+    assert calls == [(20_000, 10_000, None, "http://127.0.0.1:8123"), (5, 2, 1.5, "http://127.0.0.1:9")]
+
+
+def test_what_cli_loads_by_name_exists():
+    assert callable(import_string("webapp.audit.run"))
+    assert callable(import_string("jobs.rehearsal.run"))

@@ -1,0 +1,176 @@
+"""What must hold when everybody comes at once. Each guard has a control that fails without it."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+from tests.builders import make_coupon, make_users
+
+from webapp import issuing
+from webapp.extensions import db, line_redis
+from webapp.line import BELL_MS, Answer, Claimed, Line
+from webapp.models import Coupon, CouponIssue
+
+
+def at_once(app, calls: list[Callable[[], Any]]) -> list[Any]:
+    """Run every call in its own thread, all released at the same moment, and return their results in order."""
+    gate = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], Any]) -> Any:
+        with app.app_context():
+            gate.wait(timeout=30)
+            return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+def issued_users(coupon_id: int) -> list[int]:
+    db.session.rollback()
+    query = select(CouponIssue.user_id).where(CouponIssue.coupon_id == coupon_id).order_by(CouponIssue.ticket_number)
+    return list(db.session.scalars(query))
+
+
+def counted(coupon_id: int) -> tuple[int, int]:
+    """Return (issued_quantity, rows): a sale is right when the two agree."""
+    db.session.rollback()
+    rows = db.session.scalar(select(func.count()).where(CouponIssue.coupon_id == coupon_id))
+    return db.session.scalar(select(Coupon.issued_quantity).where(Coupon.id == coupon_id)), rows
+
+
+class NumberedInTwoSteps(Line):
+    """The control: counts by reading and then writing, as a claim without one script would."""
+
+    meet = threading.Barrier(2)
+
+    def claim(self, user_id: int) -> Claimed:
+        number = int(self.redis.hget(self.gate_key, "last")) + 1
+        self.meet.wait(timeout=10)
+        self.redis.hset(self.gate_key, "last", number)
+        self.redis.zadd(self.line_key, {str(user_id): number})
+        return Claimed(Answer.WAITING, 1, number, 0, False, 0, "")
+
+
+def test_1000_threads_on_a_quota_of_100(app):
+    coupon, users = make_coupon(quota=100), make_users(1000)
+    tickets = at_once(app, [lambda user=user: issuing.claim(coupon, user) for user in users])
+    assert sorted(ticket.number for ticket in tickets) == list(range(1, 1001))
+    at_once(app, [lambda: issuing.admit(coupon)] * 5)
+    winners = sorted(zip(tickets, users, strict=True), key=lambda pair: pair[0].number)[:100]
+    assert issued_users(coupon) == [user for _, user in winners]
+    assert counted(coupon) == (100, 100)
+    states = [issuing.standing(coupon, user).state for user in users]
+    assert (states.count("issued"), states.count("sold_out")) == (100, 900)
+
+
+def test_claims_and_admission_at_the_same_time(app):
+    coupon, users = make_coupon(quota=100), make_users(400)
+    claims = [lambda user=user: issuing.claim(coupon, user) for user in users]
+    results = at_once(app, [claim_or_none(claim) for claim in claims] + [lambda: issuing.admit(coupon)] * 5)
+    issuing.admit(coupon)
+    numbers = {ticket.number: user for ticket, user in zip(results, users, strict=False) if ticket}
+    assert issued_users(coupon) == [numbers[number] for number in range(1, 101)]
+    assert counted(coupon) == (100, 100)
+
+
+def claim_or_none(claim: Callable[[], Any]) -> Callable[[], Any]:
+    def run() -> Any:
+        try:
+            return claim()
+        except issuing.Refused as refused:
+            assert refused.code == "sold_out"
+
+    return run
+
+
+def test_control_numbers_given_in_two_steps_collide(app, monkeypatch):
+    coupon, users = make_coupon(quota=100), make_users(2)
+    monkeypatch.setattr(issuing, "Line", NumberedInTwoSteps)
+    tickets = at_once(app, [lambda user=user: issuing.claim(coupon, user) for user in users])
+    assert [ticket.number for ticket in tickets] == [1, 1]
+
+
+def test_50_simultaneous_claims_by_one_user_are_one_ticket(app):
+    coupon, (user,) = make_coupon(quota=100), make_users(1)
+    tickets = at_once(app, [lambda: issuing.claim(coupon, user)] * 50)
+    assert {ticket.number for ticket in tickets} == {1}
+    at_once(app, [lambda: issuing.admit(coupon)] * 3)
+    assert issued_users(coupon) == [user]
+
+
+def test_control_without_the_look_for_a_ticket_one_user_gets_many_numbers(app, monkeypatch):
+    from webapp import line as lines
+
+    coupon, (user,) = make_coupon(quota=100), make_users(1)
+    script = lines._script("claim").script
+    forgetful = script.replace("if number then", "if false then")
+    assert forgetful != script
+    broken = line_redis().register_script(forgetful)
+    keys = Line(line_redis(), coupon)
+    names = [keys.gate_key, keys.line_key, keys.standby_key, keys.results_key, keys.bell_key]
+    replies = at_once(app, [lambda: broken(keys=names, args=[user, BELL_MS])] * 50)
+    assert len({reply[2] for reply in replies}) == 50
+
+
+def test_five_workers_with_duplicate_jobs(app):
+    coupon, users = make_coupon(quota=100), make_users(1000)
+    for user in users:
+        issuing.claim(coupon, user)
+    at_once(app, [lambda: [issuing.admit(coupon) for _ in range(2)]] * 5)
+    assert issued_users(coupon) == users[:100]
+    assert counted(coupon) == (100, 100)
+
+
+@pytest.mark.parametrize("quota", [1, 100])
+def test_a_worker_that_read_the_quota_first_keeps_the_others_out(app, monkeypatch, quota):
+    assert second_worker_overtakes(app, monkeypatch, quota, issuing.locked_coupon) == (quota, quota)
+
+
+@pytest.mark.parametrize("quota", [1, 100])
+def test_control_without_the_lock_the_quota_is_issued_twice(app, monkeypatch, quota):
+    @contextmanager
+    def unlocked(coupon_id: int):
+        with db.engine.connect() as connection:
+            coupons = Coupon.__table__
+            yield connection, connection.execute(select(coupons).where(coupons.c.id == coupon_id)).one_or_none()
+
+    assert second_worker_overtakes(app, monkeypatch, quota, unlocked) == (quota, 2 * quota)
+
+
+def second_worker_overtakes(app, monkeypatch, quota: int, lock: Any) -> tuple[int, int]:
+    """Let one worker read the coupon's row, and a second one run through while the first still thinks.
+
+    With the lock the second can only wait, so the first goes on after a bounded pause.
+    """
+    coupon, users = make_coupon(quota=quota), make_users(3 * quota)
+    for user in users:
+        issuing.claim(coupon, user)
+    first_has_read, second_is_through = threading.Event(), threading.Event()
+    first = threading.local()
+
+    @contextmanager
+    def slow_for_the_first(coupon_id: int):
+        with lock(coupon_id) as held:
+            if getattr(first, "me", False):
+                first.me = False
+                first_has_read.set()
+                second_is_through.wait(timeout=0.5)
+            yield held
+
+    def first_worker() -> None:
+        first.me = True
+        issuing._admit_batch(coupon, Line(line_redis(), coupon))
+
+    def second_worker() -> None:
+        first_has_read.wait(timeout=10)
+        issuing._admit_batch(coupon, Line(line_redis(), coupon))
+        second_is_through.set()
+
+    monkeypatch.setattr(issuing, "BATCH", quota)
+    monkeypatch.setattr(issuing, "locked_coupon", slow_for_the_first)
+    at_once(app, [first_worker, second_worker])
+    return counted(coupon)

@@ -1,0 +1,368 @@
+"""Claim, admission, seeding and publishing against real stores."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import delete, func, select, update
+from tests.builders import make_coupon, make_users
+
+from webapp import issuing, policy
+from webapp.extensions import bell_queue, db, line_redis
+from webapp.issuing import EPOCH_STEP, Refused
+from webapp.line import Line
+from webapp.models import Coupon, CouponIssue, LineEvent, User, utcnow
+
+pytestmark = pytest.mark.usefixtures("app")
+
+
+def line_of(coupon_id: int) -> Line:
+    return Line(line_redis(), coupon_id)
+
+
+def row(coupon_id: int) -> Coupon:
+    db.session.rollback()
+    return db.session.get_one(Coupon, coupon_id, populate_existing=True)
+
+
+def issued(coupon_id: int) -> list[tuple[int, int]]:
+    """Return (ticket number, user id) of every issue, in order of number."""
+    db.session.rollback()
+    query = select(CouponIssue.ticket_number, CouponIssue.user_id).where(CouponIssue.coupon_id == coupon_id)
+    return [tuple(found) for found in db.session.execute(query.order_by(CouponIssue.ticket_number))]
+
+
+def events(coupon_id: int, kind: str) -> list[tuple[int | None, int | None, str]]:
+    db.session.rollback()
+    query = select(LineEvent.ticket_number, LineEvent.user_id, LineEvent.reason).where(
+        LineEvent.coupon_id == coupon_id, LineEvent.kind == kind
+    )
+    return [tuple(found) for found in db.session.execute(query.order_by(LineEvent.ticket_number))]
+
+
+def claim_all(coupon_id: int, users: list[int]) -> None:
+    for user in users:
+        issuing.claim(coupon_id, user)
+
+
+def forget_redis() -> None:
+    line_redis().flushall()
+
+
+def test_the_lowest_tickets_get_exactly_the_quota():
+    coupon, users = make_coupon(quota=3), make_users(5)
+    claim_all(coupon, users)
+    admitted = issuing.admit(coupon)
+    assert admitted.issued == 3
+    assert issued(coupon) == [(1, users[0]), (2, users[1]), (3, users[2])]
+    assert row(coupon).issued_quantity == 3
+    states = [issuing.standing(coupon, user).state for user in users]
+    assert states == ["issued"] * 3 + ["sold_out"] * 2
+    assert issuing.serving(coupon).state == "sold_out"
+
+
+def test_the_code_that_is_shown_is_the_row():
+    coupon, (user,) = make_coupon(quota=1), make_users(1)
+    issuing.claim(coupon, user)
+    issuing.admit(coupon)
+    assert issuing.standing(coupon, user).code == db.session.scalar(select(CouponIssue.code))
+
+
+def test_a_coupon_without_quota_never_runs_out():
+    coupon, users = make_coupon(quota=None), make_users(2500)
+    claim_all(coupon, users)
+    assert issuing.admit(coupon).issued == 2500
+    assert issuing.serving(coupon).state == "open"
+
+
+def test_admission_goes_on_over_many_batches_in_order(monkeypatch):
+    monkeypatch.setattr(issuing, "BATCH", 7)
+    coupon, users = make_coupon(quota=30), make_users(40)
+    claim_all(coupon, users)
+    assert issuing.admit(coupon).issued == 30
+    assert issued(coupon) == [(number + 1, users[number]) for number in range(30)]
+
+
+def test_a_long_admission_stops_in_time_and_rings_again(monkeypatch):
+    monkeypatch.setattr(issuing, "BATCH", 2)
+    monkeypatch.setattr(issuing, "ADMISSION_S", 0.0)
+    coupon, users = make_coupon(quota=10), make_users(5)
+    claim_all(coupon, users)
+    bell_queue().empty()
+    assert issuing.admit(coupon).issued == 2
+    assert bell_queue().count == 1
+
+
+def test_a_repeated_admission_adds_nothing():
+    coupon, users = make_coupon(quota=3), make_users(5)
+    claim_all(coupon, users)
+    issuing.admit(coupon)
+    before = issued(coupon)
+    assert issuing.admit(coupon).issued == 0
+    assert issued(coupon) == before
+
+
+def test_a_crash_after_the_commit_is_settled_by_the_next_run(monkeypatch):
+    coupon, users = make_coupon(quota=3), make_users(5)
+    claim_all(coupon, users)
+    with monkeypatch.context() as patch:
+        patch.setattr(Line, "settle", lambda *_: (_ for _ in ()).throw(ConnectionError("killed here")))
+        with pytest.raises(ConnectionError):
+            issuing.admit(coupon)
+    assert len(issued(coupon)) == 3
+    assert issuing.standing(coupon, users[0]).state == "waiting"
+    assert issuing.admit(coupon).issued == 0
+    assert [issuing.standing(coupon, user).state for user in users] == ["issued"] * 3 + ["sold_out"] * 2
+    assert events(coupon, "already") == []
+
+
+def test_a_crash_before_the_commit_leaves_nothing(monkeypatch):
+    coupon, users = make_coupon(quota=3), make_users(2)
+    claim_all(coupon, users)
+    with monkeypatch.context() as patch:
+        patch.setattr(issuing, "_write_events", lambda *_: (_ for _ in ()).throw(RuntimeError("killed here")))
+        with pytest.raises(RuntimeError):
+            issuing.admit(coupon)
+    assert issued(coupon) == []
+    assert issuing.admit(coupon).issued == 2
+
+
+def test_deleted_and_blocked_accounts_are_skipped_with_a_reason():
+    coupon, users = make_coupon(quota=2), make_users(5)
+    claim_all(coupon, users)
+    db.session.execute(delete(User).where(User.id == users[0]))
+    db.session.execute(update(User).where(User.id == users[2]).values(blocked_at=utcnow()))
+    db.session.commit()
+    line_redis().zadd(line_of(coupon).line_key, {"<garbage>": 0, "9" * 30: 0.5 + 0.5})
+    issuing.admit(coupon)
+    assert issued(coupon) == [(2, users[1]), (4, users[3])]
+    assert sorted(events(coupon, "rejected"), key=str) == sorted(
+        [(0, None, "not a user"), (1, None, "not a user"), (1, users[0], "deleted"), (3, users[2], "blocked")], key=str
+    )
+    rejected = issuing.standing(coupon, users[2])
+    assert (rejected.state, rejected.reason) == ("rejected", "blocked")
+    assert issuing.standing(coupon, users[4]).state == "sold_out"
+
+
+def test_a_user_deleted_between_the_look_and_the_insert_fails_only_that_attempt(monkeypatch):
+    coupon, users = make_coupon(quota=2), make_users(3)
+    claim_all(coupon, users)
+    looked = issuing._barred
+    calls = []
+
+    def look_then_delete(connection, ids):
+        calls.append(ids)
+        found = looked(connection, ids)
+        if len(calls) == 1:
+            connection.execute(delete(User.__table__).where(User.__table__.c.id == users[0]))
+        return found
+
+    monkeypatch.setattr(issuing, "_barred", look_then_delete)
+    assert issuing.admit(coupon).issued == 2
+    assert len(calls) > 1
+
+
+def test_a_drawn_code_that_exists_is_drawn_again(monkeypatch):
+    coupon, users = make_coupon(quota=4), make_users(2)
+    issuing.claim(coupon, users[0])
+    issuing.admit(coupon)
+    taken = issuing.standing(coupon, users[0]).code
+    draws = [[taken], ["0123456789AB"]]
+    monkeypatch.setattr(issuing, "new_codes", lambda _count: draws.pop(0))
+    issuing.claim(coupon, users[1])
+    assert issuing.admit(coupon).issued == 1
+    assert issuing.standing(coupon, users[1]).code == "0123456789AB"
+
+
+def test_a_constraint_that_always_refuses_is_raised_and_not_hidden(monkeypatch):
+    coupon, users = make_coupon(quota=4), make_users(2)
+    claim_all(coupon, users)
+    monkeypatch.setattr(issuing, "new_codes", lambda count: ["SAMESAMESAME"] * count)
+    with pytest.raises(issuing.IntegrityError):
+        issuing.admit(coupon)
+    assert issued(coupon) == []
+
+
+def test_paused_admits_nobody_and_keeps_giving_tickets():
+    coupon, users = make_coupon(quota=3), make_users(3)
+    claim_all(coupon, users[:2])
+    policy.change_coupon(coupon, status="paused")
+    assert issuing.admit(coupon).issued == 0
+    assert issuing.claim(coupon, users[2]).number == 3
+    assert issuing.serving(coupon).state == "paused"
+    policy.change_coupon(coupon, status="live")
+    assert issuing.admit(coupon).issued == 3
+
+
+def test_closed_gives_no_ticket_and_still_serves_who_waits():
+    coupon, users = make_coupon(quota=3), make_users(2)
+    issuing.claim(coupon, users[0])
+    policy.change_coupon(coupon, status="closed")
+    with pytest.raises(Refused, match="closed"):
+        issuing.claim(coupon, users[1])
+    assert issuing.admit(coupon).issued == 1
+    assert issuing.serving(coupon).state == "closed"
+
+
+def test_a_raised_quota_serves_standby_first_and_in_order():
+    coupon, users = make_coupon(quota=1), make_users(5)
+    claim_all(coupon, users[:4])
+    issuing.admit(coupon)
+    policy.change_coupon(coupon, total_quantity=3)
+    issuing.claim(coupon, users[4])
+    issuing.admit(coupon)
+    assert [user for _, user in issued(coupon)] == users[:3]
+    assert [issuing.standing(coupon, user).state for user in users[3:]] == ["sold_out"] * 2
+
+
+def test_a_raised_quota_rings():
+    coupon, users = make_coupon(quota=1), make_users(3)
+    claim_all(coupon, users)
+    issuing.admit(coupon)
+    bell_queue().empty()
+    policy.change_coupon(coupon, total_quantity=2)
+    assert bell_queue().count == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({"opens_in": 60}, "not_open"), ({"closes_in": -1}, "closed"), ({"quota": 0}, "sold_out")],
+)
+def test_refusals(changes, code):
+    coupon, (user,) = make_coupon(**changes), make_users(1)
+    with pytest.raises(Refused) as refused:
+        issuing.claim(coupon, user)
+    assert refused.value.code == code
+    assert issuing.standing(coupon, user).state == "none"
+
+
+def test_an_early_claim_hears_how_long_to_wait():
+    coupon, (user,) = make_coupon(opens_in=60), make_users(1)
+    with pytest.raises(Refused) as refused:
+        issuing.claim(coupon, user)
+    assert 50_000 < refused.value.retry_ms <= 60_000
+
+
+def test_an_unknown_coupon_and_a_draft_are_not_found():
+    draft, (user,) = make_coupon(status="draft"), make_users(1)
+    for coupon in (draft, 10**12):
+        for verb in (issuing.serving, lambda unknown: issuing.claim(unknown, user), issuing.reconcile):
+            with pytest.raises(Refused, match="not_found"):
+                verb(coupon)
+    assert line_redis().keys("*coupon*") == []
+
+
+def test_a_lost_gate_is_seeded_above_all_that_sql_knows_in_a_new_epoch():
+    coupon, users = make_coupon(quota=4), make_users(7)
+    claim_all(coupon, users[:2])
+    issuing.admit(coupon)
+    forget_redis()
+    assert issuing.claim(coupon, users[2]).number == EPOCH_STEP + 1
+    assert row(coupon).epoch == 2
+    assert len(events(coupon, "epoch")) == 1
+
+
+def test_redis_wiped_in_mid_sale_no_over_issue_no_double_and_the_sale_goes_on():
+    coupon, users = make_coupon(quota=4), make_users(7)
+    claim_all(coupon, users[:5])
+    monkey_batch = issuing.BATCH
+    issuing.BATCH = 2
+    try:
+        issuing._admit_batch(coupon, line_of(coupon))
+        forget_redis()
+        claim_all(coupon, users)
+        issuing.admit(coupon)
+    finally:
+        issuing.BATCH = monkey_batch
+    assert [user for _, user in issued(coupon)] == users[:4]
+    assert row(coupon).issued_quantity == 4
+    assert issuing.standing(coupon, users[0]).state == "issued"
+    assert issuing.standing(coupon, users[6]).state == "sold_out"
+
+
+def test_what_was_issued_is_shown_as_issued_after_redis_was_wiped():
+    coupon, users = make_coupon(quota=1), make_users(2)
+    claim_all(coupon, users)
+    issuing.admit(coupon)
+    code = issuing.standing(coupon, users[0]).code
+    forget_redis()
+    assert issuing.standing(coupon, users[0]).code == code
+
+
+def test_a_holder_who_is_back_in_line_gets_the_same_coupon_and_a_reason_is_kept():
+    coupon, users = make_coupon(quota=3), make_users(2)
+    claim_all(coupon, users[:1])
+    issuing.admit(coupon)
+    code = issuing.standing(coupon, users[0]).code
+    line = line_of(coupon)
+    line.redis.delete(line.results_key)
+    claim_all(coupon, users)
+    issuing.admit(coupon)
+    assert issuing.standing(coupon, users[0]).code == code
+    assert events(coupon, "already") == [(2, users[0], "has the coupon already")]
+    assert issued(coupon) == [(1, users[0]), (3, users[1])]
+
+
+def test_reconcile_restores_gate_and_results_without_touching_the_line():
+    coupon, users = make_coupon(quota=9), make_users(3)
+    claim_all(coupon, users[:1])
+    issuing.admit(coupon)
+    claim_all(coupon, users[1:])
+    line = line_of(coupon)
+    line.redis.hset(line.gate_key, mapping={"issued": 77, "quota": 5})
+    line.redis.delete(line.results_key)
+    issuing.reconcile(coupon)
+    gate = line.gate()
+    assert (gate.policy.issued, gate.policy.quota, gate.waiting, gate.epoch) == (1, 9, 2, 1)
+    assert issuing.standing(coupon, users[0]).state == "issued"
+
+
+def test_the_ring_survives_a_queue_that_does_not_answer(app, monkeypatch):
+    coupon, (user,) = make_coupon(), make_users(1)
+    from webapp.extensions import connect_redis
+
+    monkeypatch.setitem(app.extensions, "bells", connect_redis("redis://127.0.0.1:1"))
+    assert issuing.claim(coupon, user).number == 1
+
+
+def test_the_same_rules_bind_creating_and_changing():
+    start = datetime(2030, 1, 1, tzinfo=UTC)
+    good = {"title": "T", "total_quantity": 5, "issue_start_at": start, "issue_end_at": start + timedelta(hours=1)}
+    bad = [
+        {"title": "  "},
+        {"title": "x" * 101},
+        {"total_quantity": -1},
+        {"total_quantity": 10**13},
+        {"discount_amount": -1},
+        {"min_available_amount": -1},
+        {"issue_end_at": start},
+        {"valid_until": start - timedelta(days=1)},
+        {"status": "gone"},
+    ]
+    coupon = policy.create_coupon(**good)
+    for change in bad:
+        with pytest.raises(policy.PolicyError) as creating:
+            policy.create_coupon(**(good | change))
+        with pytest.raises(policy.PolicyError) as changing:
+            policy.change_coupon(coupon, **change)
+        assert creating.value.field == changing.value.field
+    assert db.session.scalar(select(func.count()).select_from(Coupon)) == 1
+    assert row(coupon).title == "T"
+
+
+def test_a_quota_below_what_is_issued_is_refused():
+    coupon, users = make_coupon(quota=3), make_users(2)
+    claim_all(coupon, users)
+    issuing.admit(coupon)
+    with pytest.raises(policy.PolicyError) as refused:
+        policy.change_coupon(coupon, total_quantity=1)
+    assert refused.value.field == "total_quantity"
+    policy.change_coupon(coupon, total_quantity=2)
+    assert issuing.serving(coupon).state == "sold_out"
+
+
+def test_a_published_coupon_does_not_become_a_draft_again():
+    coupon = make_coupon()
+    with pytest.raises(policy.PolicyError):
+        policy.change_coupon(coupon, status="draft")
+    with pytest.raises(LookupError):
+        policy.change_coupon(10**12, status="live")

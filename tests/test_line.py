@@ -1,0 +1,223 @@
+"""The line in Redis: numbers, the order of the checks, settling, standby, seeding."""
+
+import pytest
+import redis
+
+from webapp.extensions import line_redis
+from webapp.line import Answer, Line, Policy, Settled
+
+NOW_OPEN = {"opens_at_ms": 0, "closes_at_ms": 2**52}
+
+
+def policy(*, revision: int = 1, **changes) -> Policy:
+    facts = {"status": "live", "quota": 5, "issued": 0, **NOW_OPEN, **changes}
+    return Policy(revision=revision, **facts)
+
+
+@pytest.fixture
+def line(app) -> Line:
+    return Line(line_redis(), 7)
+
+
+@pytest.fixture
+def open_line(line) -> Line:
+    assert line.seed(policy(), epoch=1, floor=0, serving=0)
+    return line
+
+
+def numbers(line: Line) -> list[tuple[str, int]]:
+    return [tuple(ticket) for ticket in line.head(100).tickets]
+
+
+def test_numbers_rise_by_one_in_order_of_arrival(open_line):
+    claims = [open_line.claim(user) for user in (30, 10, 20)]
+    assert [(claim.number, claim.ahead) for claim in claims] == [(1, 0), (2, 1), (3, 2)]
+    assert numbers(open_line) == [("30", 1), ("10", 2), ("20", 3)]
+
+
+def test_a_repeated_claim_returns_the_same_ticket_and_changes_nothing(open_line):
+    first = open_line.claim(30)
+    open_line.claim(10)
+    again = open_line.claim(30)
+    assert (again.answer, again.number) == (Answer.WAITING, first.number)
+    assert open_line.gate().last == 2
+
+
+def test_only_the_first_claim_of_a_burst_rings(open_line):
+    assert [open_line.claim(user).ring for user in (1, 2, 3)] == [True, False, False]
+    open_line.quiet_bell()
+    assert open_line.claim(4).ring
+
+
+def test_the_bell_is_set_once_and_only_for_people_who_wait(open_line):
+    assert not open_line.ring()
+    open_line.claim(1)
+    open_line.quiet_bell()
+    assert [open_line.ring(), open_line.ring()] == [True, False]
+
+
+def test_without_a_gate_nothing_is_created(line):
+    assert line.claim(1).answer is Answer.NO_GATE
+    assert line.standing(1).answer is Answer.NO_GATE
+    assert line.head(10) is None
+    assert line.gate() is None
+    assert not line.write_gate(policy())
+    assert line.settle(policy(), [Settled("1", 1, "issued:1:X")]) == 0
+    assert line.redis.keys("*") == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer"),
+    [
+        ({"opens_at_ms": 2**51}, Answer.NOT_OPEN),
+        ({"closes_at_ms": 1}, Answer.CLOSED),
+        ({"status": "closed"}, Answer.CLOSED),
+        ({"quota": 3, "issued": 3}, Answer.SOLD_OUT),
+        ({"quota": None, "issued": 3}, Answer.WAITING),
+        ({"status": "paused"}, Answer.WAITING),
+    ],
+)
+def test_the_gate_decides(line, changes, answer):
+    line.seed(policy(**changes), epoch=1, floor=0, serving=0)
+    assert line.claim(1).answer is answer
+
+
+def test_the_start_is_inside_the_period_and_the_end_is_not(line, monkeypatch):
+    seconds, micros = line.redis.time()
+    now_ms = seconds * 1000 + micros // 1000
+    line.seed(policy(opens_at_ms=now_ms, closes_at_ms=now_ms + 60_000), epoch=1, floor=0, serving=0)
+    assert line.claim(1).answer is Answer.WAITING
+    line.write_gate(policy(revision=2, opens_at_ms=0, closes_at_ms=now_ms))
+    assert line.claim(2).answer is Answer.CLOSED
+
+
+def test_whoever_has_a_ticket_sees_it_after_closing_and_after_sell_out(open_line):
+    number = open_line.claim(1).number
+    open_line.write_gate(policy(revision=2, status="closed", quota=0))
+    assert (open_line.claim(1).answer, open_line.claim(1).number) == (Answer.WAITING, number)
+    assert open_line.claim(2).answer is Answer.CLOSED
+
+
+def test_settling_takes_tickets_out_and_keeps_results(open_line):
+    for user in (1, 2, 3):
+        open_line.claim(user)
+    settled = [Settled("1", 1, "issued:1:AAAA"), Settled("2", 2, "rejected:2:blocked")]
+    assert open_line.settle(policy(revision=2, issued=1), settled) == 2
+    assert open_line.settle(policy(revision=2, issued=1), settled) == 0
+    assert numbers(open_line) == [("3", 3)]
+    assert open_line.standing(1).result == "issued:1:AAAA"
+    assert open_line.claim(2).result == "rejected:2:blocked"
+    gate = open_line.gate()
+    assert (gate.serving, gate.policy.issued, gate.waiting) == (2, 1, 1)
+
+
+def test_settling_spares_a_ticket_whose_number_is_another(open_line):
+    open_line.claim(1)
+    open_line.settle(policy(revision=2), [Settled("1", 99, "")])
+    assert numbers(open_line) == [("1", 1)]
+
+
+def test_issued_overrides_and_is_never_overridden(open_line):
+    open_line.settle(policy(revision=2), [Settled("1", 1, "rejected:1:blocked")])
+    open_line.settle(policy(revision=3), [Settled("1", 1, "issued:1:AAAA")])
+    open_line.settle(policy(revision=4), [Settled("1", 1, "rejected:1:blocked")])
+    assert open_line.standing(1).result == "issued:1:AAAA"
+
+
+def test_a_late_settle_does_not_put_the_gate_back(open_line):
+    open_line.settle(policy(revision=5, issued=4), [])
+    open_line.settle(policy(revision=4, issued=2), [])
+    assert open_line.gate().policy.issued == 4
+    open_line.write_gate(policy(revision=4, status="closed"))
+    assert open_line.gate().policy.status == "live"
+
+
+def test_standby_keeps_order_and_comes_back_first(open_line):
+    for user in (5, 6, 7):
+        open_line.claim(user)
+    open_line.settle(policy(revision=2, quota=1, issued=1), [Settled("5", 1, "issued:1:A")])
+    assert open_line.to_standby() == 2
+    assert (open_line.claim(6).answer, open_line.claim(6).number) == (Answer.STANDBY, 2)
+    assert open_line.claim(8).answer is Answer.SOLD_OUT
+    open_line.write_gate(policy(revision=3, quota=9, issued=1))
+    assert open_line.claim(8).number == 4
+    assert numbers(open_line) == [("6", 2), ("7", 3), ("8", 4)]
+    assert open_line.gate().sold_out_at_ms is None
+
+
+def test_standby_grows_in_order_when_the_quota_runs_out_twice(open_line):
+    for user in (1, 2):
+        open_line.claim(user)
+    open_line.settle(policy(revision=2, quota=0), [])
+    open_line.to_standby()
+    open_line.redis.zadd(open_line.line_key, {"3": 3})
+    assert open_line.to_standby() == 1
+    open_line.redis.zadd(open_line.line_key, {"4": 4})
+    open_line.write_gate(policy(revision=3, quota=9))
+    assert numbers(open_line) == [("1", 1), ("2", 2), ("3", 3), ("4", 4)]
+
+
+def test_nobody_is_moved_to_standby_once_coupons_came_back(open_line):
+    open_line.claim(1)
+    assert open_line.to_standby() == 0
+    assert numbers(open_line) == [("1", 1)]
+
+
+def test_a_late_settle_also_clears_standby(open_line):
+    open_line.claim(1)
+    open_line.settle(policy(revision=2, quota=0), [])
+    open_line.to_standby()
+    open_line.settle(policy(revision=3, quota=1, issued=1), [Settled("1", 1, "issued:1:A")])
+    assert open_line.redis.zcard(open_line.standby_key) == 0
+
+
+def test_seeding_never_replaces_a_gate(open_line):
+    open_line.claim(1)
+    assert not open_line.seed(policy(), epoch=2, floor=100, serving=0)
+    assert (open_line.gate().epoch, open_line.gate().last) == (1, 1)
+
+
+@pytest.mark.parametrize("surviving", ["line_key", "standby_key"])
+def test_a_seeded_counter_is_above_the_floor_and_every_surviving_ticket(line, surviving):
+    line.redis.zadd(getattr(line, surviving), {"9": 70})
+    line.seed(policy(), epoch=2, floor=50, serving=40)
+    assert (line.claim(1).number, line.gate().serving) == (71, 40)
+
+
+def test_every_script_survives_script_flush(open_line):
+    def use_all() -> None:
+        open_line.claim(1)
+        open_line.standing(1)
+        open_line.head(1)
+        open_line.ring()
+        open_line.settle(policy(revision=2), [])
+        open_line.write_gate(policy(revision=2))
+        open_line.to_standby()
+        open_line.seed(policy(), epoch=1, floor=0, serving=0)
+
+    use_all()
+    open_line.redis.script_flush()
+    use_all()
+    assert open_line.claim(1).number == 1
+
+
+def test_all_keys_of_a_coupon_share_one_cluster_slot(open_line):
+    keys = [open_line.gate_key, open_line.line_key, open_line.standby_key, open_line.results_key, open_line.bell_key]
+    assert {redis.crc.key_slot(key.encode()) for key in keys} == {redis.crc.key_slot(b"{coupon:7}")}
+
+
+def test_no_script_builds_a_key_name():
+    from webapp.line import __file__ as line_file
+
+    scripts = list((__import__("pathlib").Path(line_file).parent / "lua").glob("*.lua"))
+    assert len(scripts) == 8
+    for script in scripts:
+        code = "\n".join(row.split("--")[0] for row in script.read_text().splitlines())
+        assert "coupon" not in code, script.name
+
+
+def test_large_numbers_stay_exact(line):
+    line.seed(policy(), epoch=2, floor=10**15, serving=0)
+    assert line.claim(1).number == 10**15 + 1
+    assert numbers(line) == [("1", 10**15 + 1)]
+    assert line.claim(1).number == 10**15 + 1

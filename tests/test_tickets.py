@@ -1,0 +1,541 @@
+"""Claim, ticket and serving over HTTP."""
+
+from datetime import timedelta
+
+import pytest
+import redis
+from flask import current_app
+from sqlalchemy import delete, event, update
+from tests.builders import make_coupon, make_user, sign_in
+from tests.visits import (
+    BROWSER,
+    PROGRAM,
+    assert_refused,
+    context_of,
+    everything,
+    nothing_changes,
+    post,
+    visit,
+)
+from webapp import issuing, receipts, tickets
+from webapp.extensions import bell_queue, connect_redis, db, line_redis
+from webapp.line import BELL_MS, Line
+from webapp.models import CLOSED, DRAFT, LIVE, PAUSED, Coupon, User, utcnow
+from webapp.policy import change_coupon, create_coupon
+from webapp.receipts import Receipt
+
+TICKET = {"state", "number", "ahead", "code", "receipt", "epoch", "next_ms"}
+SERVING = {
+    *("state", "serving", "last", "issued", "quota"),
+    *("epoch", "now_ms", "opens_at_ms", "closes_at_ms", "next_ms"),
+}
+
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+both = pytest.mark.parametrize("accept", [BROWSER, PROGRAM], ids=["page", "json"])
+
+
+@pytest.fixture(autouse=True)
+def never_stale(monkeypatch):
+    monkeypatch.setattr(tickets, "SERVING_FRESH_S", 0.0)
+
+
+@pytest.fixture
+def token(client) -> str:
+    return sign_in(client, make_user())
+
+
+def claim(client, coupon_id: object, accept: str = PROGRAM, token: str = ""):
+    return post(client, f"/coupons/{coupon_id}/claim", accept, token=token)
+
+
+def ticket(client, coupon_id: int, **headers: str):
+    return visit(client, f"/coupons/{coupon_id}/ticket", PROGRAM, headers=headers)
+
+
+def other_claims(app, coupon_id: int, count: int = 1) -> list[int]:
+    users = [make_user().id for _ in range(count)]
+    for user in users:
+        issuing.claim(coupon_id, user)
+    return users
+
+
+def change_sql(coupon_id: int, **values: object) -> None:
+    """Change the row behind everybody's back, and publish it: some states cannot be reached otherwise."""
+    db.session.execute(
+        update(Coupon).where(Coupon.id == coupon_id).values(revision=Coupon.revision + 1, **values)
+    )
+    db.session.commit()
+    issuing.publish(coupon_id)
+
+
+def ended() -> int:
+    return make_coupon(opens_in=-7200, closes_in=-3600)
+
+
+def sold_out(app) -> int:
+    coupon = make_coupon(quota=1)
+    other_claims(app, coupon)
+    issuing.admit(coupon)
+    return coupon
+
+
+def closed_by_hand() -> int:
+    coupon = make_coupon()
+    change_coupon(coupon, status=CLOSED)
+    return coupon
+
+
+# Claim
+
+
+def test_a_claim_from_the_page_goes_back_to_the_page(client, token):
+    coupon = make_coupon()
+    answer = claim(client, coupon, BROWSER, token)
+    assert (answer.status_code, answer.location) == (303, f"/coupons/{coupon}")
+    assert ticket(client, coupon).get_json()["state"] == "waiting"
+    assert visit(client, answer.location).status_code == 200
+
+
+def test_a_claim_as_json_is_the_ticket(app, client, token):
+    coupon = make_coupon()
+    other_claims(app, coupon, 2)
+    answer = claim(client, coupon, token=token)
+    body = answer.get_json()
+    assert answer.status_code == 200
+    assert set(body) == TICKET
+    assert (body["state"], body["number"], body["ahead"], body["code"], body["epoch"]) == (
+        "waiting",
+        3,
+        2,
+        None,
+        1,
+    )
+    assert body["next_ms"] == 1000
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+@both
+def test_the_same_ticket_again_and_on_another_device(app, client, token, accept):
+    coupon = make_coupon()
+    other_claims(app, coupon)
+    first = claim(client, coupon, token=token).get_json()
+    tablet = app.test_client()
+    tablet.set_cookie("session", client.get_cookie("session").value)
+    for device in (client, tablet):
+        with nothing_changes():
+            answer = claim(device, coupon, accept, token)
+        assert answer.status_code == (303 if accept == BROWSER else 200)
+        assert ticket(device, coupon).get_json() == first
+    assert Line(line_redis(), coupon).gate().last == 2
+
+
+def test_the_claim_rings_once_for_the_burst(app, client, token):
+    coupon = make_coupon()
+    claim(client, coupon, token=token)
+    other_claims(app, coupon, 3)
+    assert bell_queue().count == 1
+
+
+@both
+def test_who_is_not_signed_in_is_sent_to_sign_in_whatever_token_they_bring(client, accept):
+    coupon = make_coupon()
+    with nothing_changes():
+        for token in ("", "nonsense"):
+            answer = claim(client, coupon, accept, token)
+            if accept == PROGRAM:
+                assert_refused(answer, 401, "unauthenticated")
+            else:
+                assert (answer.status_code, answer.location) == (303, f"/login?next=/coupons/{coupon}")
+
+
+@both
+@pytest.mark.parametrize("wrong", ["", "nonsense", "\xff"])
+def test_no_claim_without_the_token(client, token, accept, wrong):
+    coupon = make_coupon()
+    with nothing_changes():
+        assert_refused(claim(client, coupon, accept, wrong), 400, "bad_csrf")
+
+
+@both
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
+def test_a_claim_is_a_post(client, token, accept, method):
+    coupon = make_coupon()
+    with nothing_changes():
+        answer = client.open(f"/coupons/{coupon}/claim", method=method, headers={"Accept": accept})
+    assert_refused(answer, 405, "http_405")
+    assert "POST" in answer.headers["Allow"]
+
+
+def test_before_the_start_a_page_explains_and_nothing_is_kept(client, token):
+    coupon = make_coupon(opens_in=90)
+    with nothing_changes():
+        answer = claim(client, coupon, BROWSER, token)
+    assert (answer.status_code, answer.location) == (303, f"/coupons/{coupon}?notice=not_open")
+    assert visit(client, answer.location).status_code == 200
+
+
+def test_before_the_start_a_program_is_told_how_long(client, token):
+    coupon = make_coupon(opens_in=90)
+    with nothing_changes():
+        answer = claim(client, coupon, token=token)
+    body = assert_refused(answer, 409, "not_open")
+    assert 80_000 < body["retry_ms"] <= 90_000
+    assert body["retry_ms"] <= int(answer.headers["Retry-After"]) * 1000 < body["retry_ms"] + 1000
+
+
+@pytest.mark.parametrize(
+    ("state", "code"), [("ended", "closed"), ("closed", "closed"), ("sold_out", "sold_out")]
+)
+def test_too_late(app, client, token, state, code):
+    coupon = {"ended": ended, "closed": closed_by_hand, "sold_out": lambda: sold_out(app)}[state]()
+    with nothing_changes():
+        assert_refused(claim(client, coupon, token=token), 410, code)
+        answer = claim(client, coupon, BROWSER, token)
+    assert (answer.status_code, answer.location) == (303, f"/coupons/{coupon}?notice={code}")
+    assert visit(client, answer.location).status_code == 200
+    assert ticket(client, coupon).get_json()["state"] == "none"
+
+
+def test_whoever_has_a_ticket_sees_it_also_after_the_end(client, token):
+    coupon = make_coupon()
+    before = claim(client, coupon, token=token).get_json()
+    change_sql(coupon, issue_end_at=utcnow() - timedelta(seconds=1))
+    assert claim(client, coupon, token=token).get_json() == before
+    issuing.admit(coupon)
+    assert claim(client, coupon, token=token).get_json()["state"] == "issued"
+
+
+def test_a_paused_line_goes_on_giving_tickets(client, token):
+    coupon = make_coupon(status=PAUSED)
+    assert claim(client, coupon, token=token).get_json()["number"] == 1
+    assert visit(client, f"/coupons/{coupon}/serving", PROGRAM).get_json()["state"] == "paused"
+    assert bell_queue().count == 0
+
+
+NO_COUPONS = [
+    "4711",
+    "0",
+    "-1",
+    str(2**63 - 1),
+    str(2**63),
+    "9" * 4000,
+    "1.5",
+    "1e3",
+    "abc",
+    "%00",
+    "🎫",
+    "1%0a",
+    "../1",
+    " 1",
+]
+
+
+@pytest.mark.parametrize("coupon_id", NO_COUPONS)
+def test_there_is_nothing_where_no_coupon_is(client, token, coupon_id):
+    make_coupon()
+    with nothing_changes():
+        for accept in (BROWSER, PROGRAM):
+            assert_refused(claim(client, coupon_id, accept, token), 404, "not_found")
+            assert_refused(visit(client, f"/coupons/{coupon_id}", accept), 404, "not_found")
+        for part in ("ticket", "serving"):
+            assert_refused(visit(client, f"/coupons/{coupon_id}/{part}", PROGRAM), 404, "not_found")
+
+
+@both
+def test_a_draft_is_as_good_as_no_coupon(client, token, accept):
+    coupon = make_coupon(status=DRAFT)
+    with nothing_changes():
+        assert_refused(claim(client, coupon, accept, token), 404, "not_found")
+        assert_refused(visit(client, f"/coupons/{coupon}", accept), 404, "not_found")
+        assert_refused(visit(client, f"/coupons/{coupon}/ticket", PROGRAM), 404, "not_found")
+        assert_refused(visit(client, f"/coupons/{coupon}/serving", PROGRAM), 404, "not_found")
+    change_coupon(coupon, status=LIVE)
+    assert claim(client, coupon, token=token).status_code == 200
+
+
+# Ticket
+
+
+def test_the_ticket_from_waiting_to_issued(client, token):
+    coupon = make_coupon()
+    assert ticket(client, coupon).get_json() | {"next_ms": 0} == {
+        **dict.fromkeys(TICKET), "state": "none", "epoch": 1, "next_ms": 0
+    }  # fmt: skip
+    claim(client, coupon, token=token)
+    waiting = ticket(client, coupon).get_json()
+    assert (waiting["state"], waiting["number"], waiting["ahead"]) == ("waiting", 1, 0)
+    issuing.admit(coupon)
+    body = ticket(client, coupon).get_json()
+    assert (body["state"], body["number"], body["ahead"]) == ("issued", 1, None)
+    assert [body["code"]] == [issue["code"] for issue in context_of(client, "/wallet")["issues"]]
+    assert body["receipt"] == waiting["receipt"]
+
+
+def test_whoever_comes_too_late_keeps_the_number(app, client, token):
+    coupon = make_coupon(quota=1)
+    other_claims(app, coupon)
+    claim(client, coupon, token=token)
+    issuing.admit(coupon)
+    body = ticket(client, coupon).get_json()
+    assert (body["state"], body["number"], body["ahead"], body["code"]) == ("sold_out", 2, None, None)
+    assert claim(client, coupon, token=token).get_json() == body
+
+
+@pytest.mark.parametrize("fate", ["blocked", "deleted"])
+def test_a_blocked_or_deleted_account_in_the_line_holds_nobody_up(app, client, fate):
+    coupon, user = make_coupon(quota=1), make_user()
+    token = sign_in(client, user)
+    assert claim(client, coupon, token=token).get_json()["number"] == 1
+    next_in_line = other_claims(app, coupon)
+    if fate == "blocked":
+        db.session.execute(update(User).where(User.id == user.id).values(blocked_at=utcnow()))
+    else:
+        db.session.execute(delete(User).where(User.id == user.id))
+    db.session.commit()
+    issuing.admit(coupon)
+    body = ticket(client, coupon).get_json()
+    assert (body["state"], body["number"], body["code"]) == ("rejected", 1, None)
+    assert claim(client, coupon, token=token).get_json() == body
+    assert visit(client, f"/coupons/{coupon}").status_code == 200
+    assert issuing.standing(coupon, next_in_line[0]).state == "issued"
+
+
+@both
+def test_a_ticket_belongs_to_somebody_signed_in(client, accept):
+    answer = visit(client, f"/coupons/{make_coupon()}/ticket", accept)
+    assert (answer.status_code, answer.mimetype) == (401, "application/problem+json")
+    assert answer.get_json()["code"] == "unauthenticated"
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_the_receipt_proves_the_ticket(app, client):
+    coupon, user = make_coupon(), make_user()
+    body = claim(client, coupon, token=sign_in(client, user)).get_json()
+    assert receipts.read(app.config["SECRET_KEY"], body["receipt"]) == Receipt(coupon, user.id, 1, 1)
+
+
+def test_whoever_holds_a_receipt_that_redis_forgot_is_told(app, client, token):
+    coupon = make_coupon()
+    receipt = claim(client, coupon, token=token).get_json()["receipt"]
+    line_redis().flushall()
+    assert ticket(client, coupon).get_json()["state"] == "none"
+    body = ticket(client, coupon, **{"X-Ticket-Receipt": receipt}).get_json()
+    assert (body["state"], body["number"], body["epoch"]) == ("lost", None, 2)
+    again = claim(client, coupon, token=token).get_json()
+    assert (again["state"], again["number"]) == ("waiting", issuing.EPOCH_STEP + 1)
+    assert ticket(client, coupon, **{"X-Ticket-Receipt": receipt}).get_json() == again
+
+
+def signed(app, *facts: int) -> str:
+    return receipts.sign(app.config["SECRET_KEY"], Receipt(*facts))
+
+
+@pytest.mark.parametrize("kind", ["other user", "other coupon", "altered", "other key", "unsigned"])
+def test_the_receipt_of_something_else_proves_nothing(app, client, kind):
+    coupon, user, other = make_coupon(), make_user(), make_user()
+    sign_in(client, user)
+    mine = signed(app, coupon, user.id, 1, 1)
+    receipt = {
+        "other user": signed(app, coupon, other.id, 1, 1),
+        "other coupon": signed(app, coupon + 1, user.id, 1, 1),
+        "altered": f"{coupon}.{user.id}.2.1." + mine.rpartition(".")[2],
+        "other key": receipts.sign("x" * 32, Receipt(coupon, user.id, 1, 1)),
+        "unsigned": f"{coupon}.{user.id}.1.1.",
+    }[kind]
+    assert ticket(client, coupon, **{"X-Ticket-Receipt": mine}).get_json()["state"] == "lost"
+    assert ticket(client, coupon, **{"X-Ticket-Receipt": receipt}).get_json()["state"] == "none"
+
+
+HOSTILE = [
+    *(
+        "",
+        ".",
+        "....",
+        "1.1.1.1.",
+        "a.b.c.d.e",
+        "-1.-1.-1.-1.x",
+        "1.1.1.1.1.1.1.1",
+        "%00",
+        "\x00",
+        "\xff\xfe",
+    ),
+    *("🎫".encode().decode("latin-1"), "9" * 5000 + ".1.1.1.x", "." * 5000, "<script>", "{}", "1.1.1.1.=\t="),
+]
+
+
+@on_sqlite
+@pytest.mark.parametrize("receipt", HOSTILE)
+def test_hostile_receipts_do_no_harm(client, token, receipt):
+    coupon = make_coupon()
+    with nothing_changes():
+        answer = ticket(client, coupon, **{"X-Ticket-Receipt": receipt})
+    assert (answer.status_code, answer.get_json()["state"]) == (200, "none")
+
+
+# Serving
+
+
+def test_the_public_numbers(app, client):
+    coupon = make_coupon(quota=2)
+    other_claims(app, coupon, 3)
+    answer = visit(client, f"/coupons/{coupon}/serving")
+    body = answer.get_json()
+    assert set(body) == SERVING
+    assert body | {"now_ms": 0, "opens_at_ms": 0, "closes_at_ms": 0} == {
+        **{"state": "open", "serving": 0, "last": 3, "issued": 0, "quota": 2, "epoch": 1, "next_ms": 1000},
+        **{"now_ms": 0, "opens_at_ms": 0, "closes_at_ms": 0},
+    }
+    assert abs(body["now_ms"] - utcnow().timestamp() * 1000) < 5000
+    assert body["opens_at_ms"] < body["now_ms"] < body["closes_at_ms"]
+    issuing.admit(coupon)
+    body = visit(client, f"/coupons/{coupon}/serving").get_json()
+    assert (body["state"], body["serving"], body["last"], body["issued"]) == ("sold_out", 2, 3, 2)
+
+
+def test_the_state_of_each_period(app, client):
+    def state(coupon_id: int) -> str:
+        return visit(client, f"/coupons/{coupon_id}/serving").get_json()["state"]
+
+    assert state(make_coupon(opens_in=60)) == "scheduled"
+    assert state(make_coupon(quota=None)) == "open"
+    assert state(make_coupon(status=PAUSED)) == "paused"
+    assert state(sold_out(app)) == "sold_out"
+    assert state(make_coupon(quota=0)) == "sold_out"
+    assert state(closed_by_hand()) == "closed"
+    assert state(ended()) == "closed"
+
+
+def test_the_public_numbers_are_the_same_for_everybody_and_may_be_kept_by_anybody(client, token, monkeypatch):
+    monkeypatch.setattr(tickets, "SERVING_FRESH_S", 60.0)
+    coupon = make_coupon()
+    mine = visit(client, f"/coupons/{coupon}/serving")
+    theirs = visit(client.application.test_client(), f"/coupons/{coupon}/serving")
+    assert mine.data == theirs.data
+    for answer in (mine, theirs):
+        assert answer.headers["Cache-Control"] == "public, max-age=1"
+        assert "Set-Cookie" not in answer.headers
+        assert "Vary" not in answer.headers
+
+
+def test_pollers_share_what_redis_said(client, monkeypatch):
+    coupon = make_coupon()
+    monkeypatch.setattr(tickets, "SERVING_FRESH_S", 60.0)
+    assert [len(redis_commands(lambda: visit(client, f"/coupons/{coupon}/serving"))) for _ in range(3)] == [
+        3,
+        0,
+        0,
+    ]
+    monkeypatch.setattr(tickets, "SERVING_FRESH_S", 0.0)
+    tickets._served.clear()
+    assert [len(redis_commands(lambda: visit(client, f"/coupons/{coupon}/serving"))) for _ in range(3)] == [
+        3,
+        3,
+        3,
+    ]
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("ahead", "ms"),
+    [
+        (0, 1000),
+        (499, 1000),
+        (500, 2000),
+        (1999, 2000),
+        (2000, 4000),
+        (9999, 4999),
+        (10_000, 10_000),
+        (100_000, 50_000),
+    ],
+)
+def test_the_farther_back_the_rarer_the_polls(app, ahead, ms):
+    app.config["POLLS_PER_SECOND"] = 2000
+    assert tickets.next_ms(ahead) == ms
+
+
+# What a claim costs
+
+
+class Statements(list[str]):
+    """Every statement that SQL was sent while it was open."""
+
+    def __enter__(self) -> "Statements":
+        event.listen(db.engine, "before_cursor_execute", self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        event.remove(db.engine, "before_cursor_execute", self._note)
+
+    def _note(self, _connection, _cursor, statement, *_rest) -> None:
+        self.append(statement)
+
+
+def test_claims_and_polls_never_ask_sql(client, token):
+    coupon = make_coupon()
+    db.session.rollback()
+    with Statements() as statements:
+        assert claim(client, coupon, BROWSER, token).status_code == 303
+        assert claim(client, coupon, token=token).status_code == 200
+        assert ticket(client, coupon).status_code == 200
+        assert visit(client, f"/coupons/{coupon}/serving").status_code == 200
+        assert claim(client, make_sold_out_gate(coupon), token=token).status_code == 200
+        assert statements == []
+        assert visit(client, "/wallet").status_code == 200
+    assert statements, "the control: the wallet does ask SQL"
+
+
+def make_sold_out_gate(coupon_id: int) -> int:
+    line_redis().hset(Line(line_redis(), coupon_id).gate_key, "sold_out", "1")
+    return coupon_id
+
+
+def test_only_a_missing_gate_is_read_from_sql(client, token):
+    coupon = make_coupon()
+    db.session.rollback()
+    line_redis().flushall()
+    with Statements() as statements:
+        assert claim(client, coupon, token=token).get_json()["epoch"] == 2
+        assert statements
+        statements.clear()
+        assert ticket(client, coupon).get_json()["state"] == "waiting"
+        assert statements == []
+
+
+def redis_commands(call) -> list[str]:
+    """Return the names of the commands that clients sent to Redis while the call ran."""
+    marker = "the call is over"
+    watching = redis.Redis.from_url(current_app.config["REDIS_URL"], decode_responses=True)
+    with watching.monitor() as monitor:
+        call()
+        line_redis().echo(marker)
+        names = []
+        for command in monitor.listen():
+            if marker in command["command"]:
+                return names
+            if command["client_type"] != "lua":
+                names.append(command["command"].split()[0].upper())
+    raise AssertionError("the monitor ended")
+
+
+def test_a_claim_is_one_round_trip(app, client, token):
+    coupon = make_coupon()
+    other_claims(app, coupon)  # has rung; the script is loaded
+    assert line_redis().pttl(Line(line_redis(), coupon).bell_key) <= BELL_MS
+    line_redis().persist(Line(line_redis(), coupon).bell_key)
+    assert redis_commands(lambda: claim(client, coupon, token=token)) == ["EVALSHA"]
+    assert redis_commands(lambda: claim(client, coupon, token=token)) == ["EVALSHA"]
+    assert redis_commands(lambda: ticket(client, coupon)) == ["EVALSHA"]
+
+
+def test_a_lost_bell_does_not_lose_the_ticket(app, client, token, monkeypatch):
+    coupon = make_coupon()
+    monkeypatch.setitem(app.extensions, "bells", connect_redis("redis://127.0.0.1:1/0"))
+    assert claim(client, coupon, token=token).get_json()["number"] == 1
+
+
+def test_a_coupon_that_is_created_is_claimable_at_once(client, token):
+    now = utcnow()
+    coupon = create_coupon(title="지금", issue_start_at=now, issue_end_at=now + timedelta(hours=1))
+    before = everything()
+    assert claim(client, coupon, token=token).status_code == 200
+    assert everything() != before

@@ -1,0 +1,204 @@
+"""Accounts: register, sign in, sign out, and who a signed session says that somebody is."""
+
+import re
+
+from flask import Blueprint, Response, flash, jsonify, redirect, render_template, request, session, url_for
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _
+from flask_login import UserMixin, current_user, login_user, logout_user
+from flask_wtf import FlaskForm
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+from werkzeug.wrappers import Response as WerkzeugResponse
+from wtforms import EmailField, PasswordField, StringField
+from wtforms.validators import DataRequired, Email, Length
+
+from webapp.errors import problem, status_of, wants_json
+from webapp.extensions import db, login
+from webapp.models import USER, User
+from webapp.passwords import check_password, hash_password
+
+bp = Blueprint("accounts", __name__)
+
+REGISTER, SIGN_IN = "accounts/register.html", "accounts/login.html"
+
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
+
+# It would only mark a session as not fresh when the address changes, which nothing here asks for.
+login.session_protection = None
+
+
+class Visitor(UserMixin):  # type: ignore[misc]
+    """Who the signed session says is here. No SQL is read to know it.
+
+    The id in the session is `<user id>.<session epoch>.<o or u>`. Signing out raises the account's session epoch, so
+    that a copied cookie is refused wherever SQL is read anyway.
+    """
+
+    def __init__(self, user_id: int, session_epoch: int, is_operator: bool) -> None:
+        self.id = user_id
+        self.session_epoch = session_epoch
+        self.is_operator = is_operator
+
+    def get_id(self) -> str:
+        return f"{self.id}.{self.session_epoch}.{'o' if self.is_operator else 'u'}"
+
+
+@login.user_loader  # type: ignore[untyped-decorator]
+def load_visitor(session_id: str) -> Visitor | None:
+    user_id, _dot, rest = session_id.partition(".")
+    session_epoch, _dot, role = rest.partition(".")
+    if not (user_id.isdecimal() and session_epoch.isdecimal()):
+        return None
+    return Visitor(int(user_id), int(session_epoch), role == "o")
+
+
+def visitor_of(user: User) -> Visitor:
+    return Visitor(user.id, user.session_epoch, user.is_operator)
+
+
+def signed_in_user() -> User | None:
+    """Return the account behind the session as SQL knows it now, or None, and sign out, when it no longer counts."""
+    if not current_user.is_authenticated:
+        return None
+    user = db.session.get(User, current_user.id)
+    if user is None or user.blocked_at is not None or user.session_epoch != current_user.session_epoch:
+        logout_user()
+        return None
+    return user
+
+
+def typed_line(text: str | None) -> str:
+    """Return what was typed into a field of one line, without control characters, which break what prints them."""
+    return CONTROL_CHARACTERS.sub("", text or "").strip()
+
+
+def normalised_email(text: str | None) -> str:
+    return typed_line(text).lower()
+
+
+class SignIn(FlaskForm):  # type: ignore[misc]
+    email = EmailField(
+        _("E-mail"),
+        filters=[normalised_email],
+        validators=[
+            DataRequired(_("Enter your e-mail address.")),
+            Length(max=254, message=_("This is too long.")),
+        ],
+    )
+    password = PasswordField(
+        _("Password"),
+        validators=[
+            DataRequired(_("Enter your password.")),
+            Length(max=1000, message=_("This is too long.")),
+        ],
+    )
+
+
+class Register(FlaskForm):  # type: ignore[misc]
+    email = EmailField(
+        _("E-mail"),
+        filters=[normalised_email],
+        validators=[
+            DataRequired(_("Enter your e-mail address.")),
+            Length(max=254, message=_("This is too long.")),
+            Email(_("This is not an e-mail address.")),
+        ],
+    )
+    name = StringField(
+        _("Name"),
+        filters=[typed_line],
+        validators=[DataRequired(_("Enter your name.")), Length(max=100, message=_("This is too long."))],
+    )
+    password = PasswordField(
+        _("Password"),
+        validators=[
+            DataRequired(_("Choose a password.")),
+            Length(min=8, message=_("Use at least 8 characters.")),
+            Length(max=1000, message=_("This is too long.")),
+        ],
+    )
+
+
+@bp.route("/register", methods=["GET", "POST"])
+def register() -> str | WerkzeugResponse:
+    form = Register(request.form)
+    if request.method != "POST":
+        return render_template(REGISTER, form=form)
+    if not form.validate():
+        return _refused(REGISTER, form, "invalid")
+    password_hash = hash_password(form.password.data)
+    user = User(email=form.email.data, name=form.name.data, password_hash=password_hash, role=USER)
+    db.session.add(user)
+    try:
+        db.session.commit()
+    except IntegrityError:
+        db.session.rollback()
+        form.email.errors = [gettext("This e-mail address has an account already. Sign in instead.")]
+        return _refused(REGISTER, form, "email_taken")
+    return _enter(user)
+
+
+@bp.route("/login", methods=["GET", "POST"], endpoint="login")
+def sign_in() -> str | WerkzeugResponse:
+    form = SignIn(request.form)
+    if request.method != "POST":
+        return render_template(SIGN_IN, form=form)
+    if not form.validate():
+        return _refused(SIGN_IN, form, "invalid")
+    user = _account(form.email.data)
+    if not check_password(user.password_hash if user else None, form.password.data) or user is None:
+        form.password.errors = [gettext("The e-mail address or the password is wrong.")]
+        return _refused(SIGN_IN, form, "wrong_credentials")
+    if user.blocked_at is not None:
+        form.email.errors = [gettext("This account is blocked. Please ask our support.")]
+        return _refused(SIGN_IN, form, "forbidden")
+    return _enter(user)
+
+
+@bp.post("/logout")
+def logout() -> WerkzeugResponse:
+    """Sign out everywhere: every session of the account ends, on this device and on others."""
+    user = signed_in_user()
+    if user is not None:
+        db.session.execute(
+            update(User).where(User.id == user.id).values(session_epoch=User.session_epoch + 1)
+        )
+        db.session.commit()
+    logout_user()
+    session.clear()
+    flash(gettext("You are signed out."))
+    return redirect(url_for("coupons.index"), 303)
+
+
+def safe_next(target: str | None) -> str:
+    """Return the address to go on to: a path of ours, else the list of coupons."""
+    target = target or ""
+    # Browsers read a backslash as a slash and skip control characters, and two slashes begin another host.
+    if target.startswith("/") and target.isprintable() and not target.replace("\\", "/").startswith("//"):
+        return target
+    return url_for("coupons.index")
+
+
+def _account(email: str) -> User | None:
+    """Return the account, detached: no SQL connection waits while the password is checked."""
+    user = db.session.scalar(select(User).where(User.email == email))
+    db.session.close()
+    return user
+
+
+def _enter(user: User) -> WerkzeugResponse:
+    session.permanent = True
+    login_user(visitor_of(user))
+    if wants_json():
+        return jsonify(id=user.id, email=user.email, name=user.name)
+    return redirect(safe_next(request.args.get("next")), 303)
+
+
+def _refused(template: str, form: FlaskForm, code: str) -> Response:
+    """Answer with what is wrong in which field; the page keeps what was typed, except for the password."""
+    if wants_json():
+        return problem(
+            code, errors={field: [str(text) for text in texts] for field, texts in form.errors.items()}
+        )
+    return Response(render_template(template, form=form), status_of(code))

@@ -1,0 +1,318 @@
+"""Operators: coupons and their lines. For everybody else nothing under /admin/ exists."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+import redis
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _
+from flask_wtf import FlaskForm
+from sqlalchemy import func, select
+from werkzeug.wrappers import Response
+from wtforms import BooleanField, DateTimeLocalField, Field, HiddenField, IntegerField, StringField
+from wtforms.validators import InputRequired, Length
+from wtforms.widgets import TextInput
+
+from webapp.accounts import signed_in_user
+from webapp.extensions import csrf, db, line_redis
+from webapp.issuing import Refused, policy_of
+from webapp.line import Gate, Line
+from webapp.models import CLOSED, DRAFT, LIVE, PAUSED, Coupon, LineEvent, utcnow
+from webapp.moments import read_moment, write_moment
+from webapp.policy import MOST, TITLE_LENGTH, PolicyError, change_coupon, coupon_by_id, create_coupon
+
+bp = Blueprint("admin", __name__, url_prefix="/admin")
+
+COUPON = "/coupons/<int(min=1, max=9223372036854775807):coupon_id>"
+STEPS = {"publish": LIVE, "pause": PAUSED, "resume": LIVE, "close": CLOSED}
+POSSIBLE = {DRAFT: ["publish"], LIVE: ["pause", "close"], PAUSED: ["resume", "close"], CLOSED: ["resume"]}
+PER_PAGE = 50
+EVENTS_SHOWN = 50
+LAST_PAGE = 1_000_000
+FORM_BYTES = 1024 * 1024
+"""Operators may paste too much into a field, and are told by the field."""
+MOST_DIGITS = len(str(MOST))
+SAVED_ONLY = _(
+    "The change is saved. The line's Redis does not answer; the line follows within seconds of its return."
+)
+
+csrf.exempt(bp)  # `operators_only` checks, after it has made sure that who asks may know of the page
+
+
+@bp.before_app_request
+def operators_only() -> None:
+    """Answer 404 to everybody who is not an operator in SQL now, for every address under /admin/, known or not.
+
+    It stands before the routing's own answers, so that a 405 or a redirect gives nothing away either.
+    """
+    if not f"{request.path}/".startswith("/admin/"):
+        return
+    user = signed_in_user()
+    if user is None or not user.is_operator:
+        abort(404)
+    if request.blueprint == bp.name:
+        request.max_content_length = request.max_form_memory_size = FORM_BYTES
+        csrf.protect()
+
+
+class WholeNumber(IntegerField):  # type: ignore[misc]
+    """A number of at least 0, with or without thousands separators; None when left empty."""
+
+    widget = TextInput()  # a number input would drop what it cannot read, and show nothing beside the error
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        typed = "".join(valuelist).replace(",", "").strip()
+        if typed and not (typed.isascii() and typed.isdigit() and len(typed) <= MOST_DIGITS):
+            self.data = None
+            raise ValueError(gettext("Give a whole number from 0 to %(most)s.", most=f"{MOST:,}"))
+        self.data = int(typed) if typed else None
+
+
+class KoreanTime(DateTimeLocalField):  # type: ignore[misc]
+    """A time as people in Korea read it; UTC in `data`, None when left empty."""
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        typed, self.data = "".join(valuelist), None
+        if not typed:
+            return
+        try:
+            self.data = read_moment(typed)
+        except ValueError as error:
+            raise ValueError(gettext("Give a date and time, such as 2026-12-01T10:00.")) from error
+
+    def _value(self) -> str:
+        if self.raw_data:
+            return str(self.raw_data[0])
+        return _shown_moment(self.data) if self.data else ""
+
+
+class CouponForm(FlaskForm):  # type: ignore[misc]
+    title = StringField(
+        _("Title"),
+        filters=[lambda text: (text or "").replace("\0", "").strip()],
+        validators=[
+            InputRequired(_("Give a title.")),
+            Length(max=TITLE_LENGTH, message=_("This is too long.")),
+        ],
+    )
+    total_quantity = WholeNumber(_("Quota"), description=_("Empty means unlimited."))
+    discount_amount = WholeNumber(_("Discount (won)"))
+    min_available_amount = WholeNumber(_("Least purchase (won)"))
+    issue_start_at = KoreanTime(_("Opens at"), validators=[InputRequired(_("Give a date and time."))])
+    issue_end_at = KoreanTime(
+        _("Closes at"),
+        description=_("The first moment at which no more tickets are given."),
+        validators=[InputRequired(_("Give a date and time."))],
+    )
+    valid_until = KoreanTime(
+        _("Valid until"), description=_("Until when an issued coupon can be used; may stay empty.")
+    )
+
+    def policy(self) -> dict[str, Any]:
+        """Return the fields as `webapp.policy` takes them; an amount that was left empty is 0."""
+        values = {name: self[name].data for name in POLICY_FIELDS}
+        return values | {name: values[name] or 0 for name in ("discount_amount", "min_available_amount")}
+
+
+class NewCoupon(CouponForm):
+    draft = BooleanField(_("Keep it as a draft, visible to operators only"))
+
+
+class EditCoupon(CouponForm):
+    shown = HiddenField()
+
+    def show(self) -> None:
+        """Remember in the page what it shows, for `changed`."""
+        self.shown.data = json.dumps({name: self[name]._value() for name in POLICY_FIELDS})
+
+    def changed(self) -> dict[str, Any]:
+        """Return the fields that were typed over. What somebody else changed meanwhile is left as they want it."""
+        shown = _object(self.shown.data)
+        return {
+            name: value for name, value in self.policy().items() if self[name]._value() != shown.get(name)
+        }
+
+
+class QuotaForm(FlaskForm):  # type: ignore[misc]
+    total_quantity = WholeNumber(_("Quota"), id="quota", description=_("Empty means unlimited."))
+
+
+POLICY_FIELDS = (
+    "title",
+    "total_quantity",
+    "discount_amount",
+    "min_available_amount",
+    "issue_start_at",
+    "issue_end_at",
+    "valid_until",
+)
+
+
+@bp.get("/")
+def index() -> str:
+    page = min(max(1, request.args.get("page", 1, type=int)), LAST_PAGE)
+    newest = select(Coupon).order_by(Coupon.id.desc()).offset((page - 1) * PER_PAGE).limit(PER_PAGE + 1)
+    coupons = list(db.session.scalars(newest))
+    gates = _gates(coupons[:PER_PAGE])
+    return render_template(
+        "admin/index.html",
+        rows=[(coupon, _phase(coupon), (gates or {}).get(coupon.id)) for coupon in coupons[:PER_PAGE]],
+        line_answers=gates is not None,
+        total=db.session.scalar(select(func.count(Coupon.id))),
+        newer=page - 1,
+        older=page + 1 if len(coupons) > PER_PAGE else None,
+    )
+
+
+@bp.route("/coupons/new", methods=["GET", "POST"])
+def new() -> str | Response | tuple[str, int]:
+    form = NewCoupon()
+    if form.validate_on_submit():
+        try:
+            # A draft first: its id is known whether or not Redis answers when it is published.
+            coupon_id = create_coupon(**form.policy(), status=DRAFT)
+        except PolicyError as error:
+            _blame(form, error)
+        else:
+            _change(coupon_id, **({} if form.draft.data else {"status": LIVE}))
+            return redirect(url_for("admin.show", coupon_id=coupon_id), 303)
+    return render_template("admin/new.html", form=form), _status(form)
+
+
+@bp.route(COUPON, methods=["GET", "POST"])
+def show(coupon_id: int) -> Response | tuple[str, int]:
+    coupon = _coupon(coupon_id)
+    form = EditCoupon(obj=coupon)
+    if not form.is_submitted():
+        form.show()
+    elif form.validate() and _changed(form, coupon_id, form.changed()):
+        return _back(coupon_id)
+    return _page(coupon, form, QuotaForm(None, obj=coupon)), _status(form)
+
+
+@bp.post(f"{COUPON}/quota")
+def quota(coupon_id: int) -> Response | tuple[str, int]:
+    coupon = _coupon(coupon_id)
+    form = QuotaForm()
+    if form.validate() and _changed(form, coupon_id, {"total_quantity": form.total_quantity.data}):
+        return _back(coupon_id)
+    edit = EditCoupon(None, obj=coupon)
+    edit.show()
+    return _page(coupon, edit, form), 422
+
+
+@bp.get(f"{COUPON}/close")
+def confirm_close(coupon_id: int) -> str:
+    return render_template("admin/close.html", coupon=_coupon(coupon_id))
+
+
+@bp.post(f"{COUPON}/<any({', '.join(STEPS)}):step>")
+def take(coupon_id: int, step: str) -> Response:
+    _coupon(coupon_id)
+    try:
+        _change(coupon_id, status=STEPS[step])
+    except PolicyError as error:
+        flash(str(error))
+    return _back(coupon_id)
+
+
+def _coupon(coupon_id: int) -> Coupon:
+    coupon = coupon_by_id(coupon_id)
+    if coupon is None:
+        abort(404)
+    return coupon
+
+
+def _back(coupon_id: int) -> Response:
+    return redirect(url_for("admin.show", coupon_id=coupon_id), 303)
+
+
+def _page(coupon: Coupon, form: EditCoupon, quota_form: QuotaForm) -> str:
+    gates = _gates([coupon])
+    gate = (gates or {}).get(coupon.id)
+    newest = select(LineEvent).where(LineEvent.coupon_id == coupon.id).order_by(LineEvent.id.desc())
+    return render_template(
+        "admin/show.html",
+        coupon=coupon,
+        phase=_phase(coupon),
+        steps=POSSIBLE[coupon.status],
+        gate=gate,
+        line_answers=gates is not None,
+        line_behind=gate is not None and _rules(gate.policy) != _rules(policy_of(coupon)),
+        events=db.session.scalars(newest.limit(EVENTS_SHOWN)).all(),
+        form=form,
+        quota_form=quota_form,
+    )
+
+
+def _gates(coupons: list[Coupon]) -> dict[int, Gate] | None:
+    """Return the lines' numbers by coupon id, as far as there are lines, or None when Redis does not answer.
+
+    Nothing is seeded by looking.
+    """
+    try:
+        found = {each.id: Line(line_redis(), each.id).gate() for each in coupons if each.status != DRAFT}
+    except redis.RedisError:
+        return None
+    return {coupon_id: gate for coupon_id, gate in found.items() if gate is not None}
+
+
+def _rules(policy: Any) -> tuple[Any, ...]:
+    return policy.status, policy.quota, policy.opens_at_ms, policy.closes_at_ms
+
+
+def _phase(coupon: Coupon) -> str:
+    """Return the status, and for a live coupon what it comes to now, by this server's clock."""
+    now = utcnow()
+    if coupon.status != LIVE:
+        return coupon.status
+    if now < coupon.issue_start_at:
+        return "scheduled"
+    if now >= coupon.issue_end_at:
+        return "ended"
+    return "sold_out" if coupon.sold_out else "open"
+
+
+def _changed(form: FlaskForm, coupon_id: int, fields: dict[str, Any]) -> bool:
+    try:
+        _change(coupon_id, **fields)
+    except PolicyError as error:
+        _blame(form, error)
+        return False
+    return True
+
+
+def _change(coupon_id: int, **fields: Any) -> None:
+    """Change the coupon and say how it went. Raises PolicyError, and then nothing was changed."""
+    try:
+        if fields:
+            change_coupon(coupon_id, **fields)
+    except (redis.RedisError, Refused):
+        flash(str(SAVED_ONLY))
+    else:
+        flash(gettext("Saved."))
+
+
+def _blame(form: FlaskForm, error: PolicyError) -> None:
+    field: Field = form[error.field] if error.field in form else next(iter(form))
+    field.errors = [str(error)]
+
+
+def _status(form: FlaskForm) -> int:
+    return 422 if form.is_submitted() else 200
+
+
+def _shown_moment(moment: datetime) -> str:
+    """Return the time as an input of type datetime-local has it: whole minutes when it can be, else milliseconds."""
+    text = write_moment(moment)
+    return text.removesuffix(":00") if "." not in text else text[:-3]
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,354 @@
+"""The `flask` commands. Whatever goes wrong is one line on stderr and exit code 1."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import click
+import redis
+from flask import Flask
+from flask.cli import AppGroup, with_appcontext
+from flask_babel import force_locale
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from werkzeug.utils import import_string
+
+from webapp import issuing
+from webapp.accounts import normalised_email
+from webapp.extensions import db
+from webapp.issuing import Refused
+from webapp.models import CLOSED, DRAFT, LIVE, OPERATOR, PAUSED, USER, Coupon, User, utcnow
+from webapp.moments import SEOUL, read_moment
+from webapp.passwords import hash_password
+from webapp.policy import MOST, PolicyError, change_coupon, coupon_by_id, create_coupon
+
+PASSWORD_LENGTH = range(8, 1001)
+EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+EMAIL_LENGTH = 254
+NAME_LENGTH = 100
+SAVED = (
+    "The change is saved, but Redis does not answer. It reaches the line within seconds of Redis coming back."
+)
+DEFAULT_PORT = "8000"
+
+
+def init_app(app: Flask) -> None:
+    for command in (users, coupons, audit, rehearse, reconcile):
+        app.cli.add_command(command)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn what can go wrong outside this program into one line for people."""
+    try:
+        yield
+    except PolicyError as error:
+        with force_locale("en"):
+            raise click.ClickException(f"{error.field}: {error}") from error
+    except Refused as refused:
+        raise click.ClickException(_REFUSALS.get(refused.code, refused.code)) from refused
+    except UnicodeError as error:
+        raise click.ClickException("what was typed is not valid text") from error
+    except redis.RedisError as error:
+        raise click.ClickException(f"Redis does not answer ({type(error).__name__})") from error
+    except SQLAlchemyError as error:
+        first_line = str(error).splitlines()[0]
+        raise click.ClickException(
+            f"SQL failed, perhaps `flask --app wsgi db upgrade` was not run: {first_line}"
+        ) from error
+
+
+class OneLineErrors:
+    def invoke(self, ctx: click.Context) -> Any:
+        with one_line_errors():
+            return super().invoke(ctx)  # type: ignore[misc]
+
+
+class Group(OneLineErrors, AppGroup):
+    pass
+
+
+class Command(OneLineErrors, click.Command):
+    pass
+
+
+class Moment(click.ParamType[datetime]):
+    name = "ISO"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            return read_moment(value)
+        except ValueError as error:
+            self.fail(f"{value!r} is not a time such as 2026-12-01T10:00 ({error})", param, ctx)
+
+
+class Quota(click.ParamType[int | str]):
+    name = "N|unlimited"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        return value if value == UNLIMITED else int(AMOUNT.convert(value, param, ctx))
+
+
+UNLIMITED = "unlimited"
+AMOUNT = click.IntRange(0, MOST)
+ID = click.IntRange(1, 2**63 - 1)
+_REFUSALS = {
+    "not_found": "there is no such coupon, or it is a draft",
+    "busy": "another process is rebuilding this line; try again in a moment",
+}
+
+users = Group("user", help="Accounts.")
+coupons = Group(
+    "coupon",
+    help="Coupons. A time without an offset is Korean time (Asia/Seoul); Z and +09:00 are understood.",
+)
+
+
+@users.command("create")
+@click.argument("email")
+@click.option("--name", help="Shown to the user; by default what stands before the @.")
+@click.option("--admin", is_flag=True, help="Make an operator, who may open /admin/.")
+def create_user(email: str, name: str | None, admin: bool) -> None:
+    """Create an account. The password is asked for, or read from stdin when that is not a terminal."""
+    email = normalised_email(email)
+    if not EMAIL.fullmatch(email) or len(email) > EMAIL_LENGTH:
+        raise click.ClickException(f"{email!r} is not an e-mail address")
+    name = (name or email.partition("@")[0]).strip()[:NAME_LENGTH]
+    if db.session.scalar(select(User.id).where(User.email == email)):
+        raise click.ClickException(f"{email} has an account already")
+    role = OPERATOR if admin else USER
+    db.session.add(User(email=email, name=name, password_hash=hash_password(_read_password()), role=role))
+    try:
+        db.session.commit()
+    except IntegrityError as error:
+        raise click.ClickException(f"{email} has an account already") from error
+    click.echo(f"{role} {email} created")
+
+
+def _read_password() -> str:
+    if sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    if len(password) not in PASSWORD_LENGTH:
+        least, most = PASSWORD_LENGTH[0], PASSWORD_LENGTH[-1]
+        raise click.ClickException(
+            f"the password needs {least} to {most} characters, this one has {len(password)}"
+        )
+    return str(password)
+
+
+@users.command("block")
+@click.argument("email")
+def block_user(email: str) -> None:
+    """End the sessions of an account and take it out of every line when its turn comes. A repeat changes nothing."""
+    user = _user(email)
+    user.blocked_at = user.blocked_at or utcnow()
+    db.session.commit()
+    click.echo(f"{user.email} blocked")
+
+
+@users.command("unblock")
+@click.argument("email")
+def unblock_user(email: str) -> None:
+    """Let a blocked account in again. A ticket that was rejected meanwhile stays rejected."""
+    user = _user(email)
+    user.blocked_at = None
+    db.session.commit()
+    click.echo(f"{user.email} unblocked")
+
+
+@users.command("delete")
+@click.argument("email")
+def delete_user(email: str) -> None:
+    """Delete an account that holds no coupons; its waiting tickets are skipped when their turn comes."""
+    user = _user(email)
+    try:
+        db.session.execute(delete(User).where(User.id == user.id))
+        db.session.commit()
+    except IntegrityError as error:
+        raise click.ClickException(
+            f"{email} holds coupons and cannot be deleted; use: user block {email}"
+        ) from error
+    click.echo(f"{email} deleted")
+
+
+def _user(email: str) -> User:
+    user = db.session.scalar(select(User).where(User.email == normalised_email(email)))
+    if user is None:
+        raise click.ClickException(f"there is no account {email}")
+    return user
+
+
+@coupons.command("create")
+@click.option("--title", required=True)
+@click.option("--quota", type=AMOUNT, help="The most that may be issued; unlimited when left out.")
+@click.option("--opens-at", type=Moment(), required=True, help="The first instant of the period.")
+@click.option(
+    "--closes-at", type=Moment(), required=True, help="The end of the period, which is not part of it."
+)
+@click.option("--discount", type=AMOUNT, default=0, help="Won.")
+@click.option("--min-amount", type=AMOUNT, default=0, help="The least purchase it is good for, in won.")
+@click.option("--valid-until", type=Moment(), help="Until when an issued coupon can be used.")
+@click.option("--draft", is_flag=True, help="Do not show it yet; `coupon resume` publishes it.")
+def create(
+    title: str,
+    quota: int | None,
+    opens_at: datetime,
+    closes_at: datetime,
+    discount: int,
+    min_amount: int,
+    valid_until: datetime | None,
+    draft: bool,
+) -> None:
+    """Create a coupon and print its id, and nothing else."""
+    # A draft first: its id is known, and printed, whether or not Redis answers when it is published.
+    coupon_id = create_coupon(
+        title=title,
+        total_quantity=quota,
+        issue_start_at=opens_at,
+        issue_end_at=closes_at,
+        discount_amount=discount,
+        min_available_amount=min_amount,
+        valid_until=valid_until,
+        status=DRAFT,
+    )
+    click.echo(coupon_id)
+    if not draft:
+        _change(coupon_id, status=LIVE)
+
+
+@coupons.command("list")
+def list_coupons() -> None:
+    """List every coupon: id, status, issued / quota, period, title."""
+    for coupon in db.session.scalars(select(Coupon).order_by(Coupon.id)):
+        amount = f"{coupon.issued_quantity} / {_quota(coupon.total_quantity)}"
+        period = f"{_moment(coupon.issue_start_at)} – {_moment(coupon.issue_end_at)}"
+        click.echo(f"{coupon.id:>6}  {coupon.status:<6}  {amount:>19}  {period}  {coupon.title}")
+
+
+@coupons.command("show")
+@click.argument("coupon_id", metavar="ID", type=ID)
+def show(coupon_id: int) -> None:
+    """Show what SQL says of a coupon, then what its line in Redis says."""
+    coupon = coupon_by_id(coupon_id)
+    if coupon is None:
+        raise _unknown(coupon_id)
+    for name, value in _facts(coupon).items():
+        click.echo(f"{name:<14} {value}")
+    if coupon.status == DRAFT:
+        return
+    serving = issuing.serving(coupon_id)
+    for name in ("state", "serving", "last", "waiting", "issued", "epoch"):
+        click.echo(f"{'line ' + name:<14} {getattr(serving, name)}")
+
+
+def _facts(coupon: Coupon) -> dict[str, Any]:
+    return {
+        "id": coupon.id,
+        "title": coupon.title,
+        "status": coupon.status,
+        "quota": _quota(coupon.total_quantity),
+        "issued": coupon.issued_quantity,
+        "opens at": _moment(coupon.issue_start_at),
+        "closes at": _moment(coupon.issue_end_at),
+        "valid until": _moment(coupon.valid_until) if coupon.valid_until else "-",
+        "discount": coupon.discount_amount,
+        "min amount": coupon.min_available_amount,
+        "rehearsal": "yes" if coupon.rehearsal else "no",
+    }
+
+
+@coupons.command("pause")
+@click.argument("coupon_id", metavar="ID", type=ID)
+def pause(coupon_id: int) -> None:
+    """Stop admitting. The line goes on giving tickets, and everybody keeps their place."""
+    _change(coupon_id, status=PAUSED)
+
+
+@coupons.command("resume")
+@click.argument("coupon_id", metavar="ID", type=ID)
+def resume(coupon_id: int) -> None:
+    """Bring a paused or closed coupon back, or publish a draft."""
+    _change(coupon_id, status=LIVE)
+
+
+@coupons.command("close")
+@click.argument("coupon_id", metavar="ID", type=ID)
+def close(coupon_id: int) -> None:
+    """Give no new tickets. Who has one already is still served."""
+    _change(coupon_id, status=CLOSED)
+
+
+@coupons.command("quota")
+@click.argument("coupon_id", metavar="ID", type=ID)
+@click.argument("quota", type=Quota())
+def quota(coupon_id: int, quota: int | str) -> None:
+    """Change how many may be issued: a number, or `unlimited`."""
+    _change(coupon_id, total_quantity=None if quota == UNLIMITED else quota)
+
+
+def _change(coupon_id: int, **fields: Any) -> None:
+    try:
+        change_coupon(coupon_id, **fields)
+    except LookupError as error:
+        raise _unknown(coupon_id) from error
+    except (redis.RedisError, Refused) as error:
+        raise click.ClickException(SAVED) from error
+
+
+def _unknown(coupon_id: int) -> click.ClickException:
+    return click.ClickException(f"there is no coupon {coupon_id}")
+
+
+def _quota(quota: int | None) -> str:
+    return UNLIMITED if quota is None else str(quota)
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(SEOUL).isoformat(timespec="seconds")
+
+
+@click.command("reconcile", cls=Command)
+@click.argument("coupon_id", metavar="[ID]", type=ID, required=False)
+@with_appcontext
+def reconcile(coupon_id: int | None) -> None:
+    """Rebuild in Redis what SQL knows of one coupon, or of all. Safe at any moment, also during a sale."""
+    published = select(Coupon.id).where(Coupon.status != DRAFT).order_by(Coupon.id)
+    for each in [coupon_id] if coupon_id else db.session.scalars(published).all():
+        issuing.reconcile(each)
+        click.echo(f"coupon {each} rebuilt")
+
+
+@click.command("audit", cls=Command)
+@click.argument("coupon_id", metavar="ID", type=ID)
+@with_appcontext
+def audit(coupon_id: int) -> None:
+    """Check every promise that the stores can tell of, print each figure; exit code 0 only when all hold."""
+    if coupon_by_id(coupon_id) is None:
+        raise _unknown(coupon_id)
+    report = import_string("webapp.audit.run")(coupon_id)
+    for line in report.lines():
+        click.echo(line)
+    if not report.ok:
+        raise click.exceptions.Exit(1)
+
+
+@click.command("rehearse", cls=Command)
+@click.option("--users", type=click.IntRange(1, 1_000_000), default=20_000, show_default=True)
+@click.option("--quota", type=AMOUNT, default=10_000, show_default=True)
+@click.option(
+    "--seconds", type=click.FloatRange(0, 86_400), help="Spread the clicks over so long; else all at once."
+)
+@click.option("--url", help="The running server; by default http://127.0.0.1:$PORT.")
+@with_appcontext
+def rehearse(users: int, quota: int, seconds: float | None, url: str | None) -> None:
+    """Play a drop on this installation with its own coupon and accounts, measure and audit it, and clean up."""
+    url = url or f"http://127.0.0.1:{os.environ.get('PORT', DEFAULT_PORT)}"
+    # By name, because the web package never imports the jobs.
+    if not import_string("jobs.rehearsal.run")(users, quota, seconds, url):
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,63 @@
+"""Settings: every one comes from the environment, and this is the only list of them."""
+
+from pathlib import Path
+from typing import Any
+
+from environs import Env
+from marshmallow.validate import Range
+
+SECRET_KEY_BYTES = 32
+"""The least length of SECRET_KEY that the server processes start with."""
+
+
+def load() -> dict[str, Any]:
+    """Read the settings from the environment.
+
+    Without REDIS_URL and DATABASE_URL they name the embedded stores that `make run` starts under VAR_DIR.
+    Raises environs.EnvError, which names the variable, when a value cannot be read.
+    """
+    env = Env()
+    var = Path(env.str("VAR_DIR", "var")).resolve()
+    redis_url = env.str("REDIS_URL", "") or f"unix://{var}/valkey.sock"
+    return {
+        "VAR_DIR": var,
+        # Signs sessions, CSRF tokens and receipts.
+        "SECRET_KEY": env.str("SECRET_KEY", "") or _local_secret(var),
+        "SQLALCHEMY_DATABASE_URI": env.str("DATABASE_URL", "") or f"sqlite:///{var}/firstcome.db",
+        # The lines, and RQ's queue: one server or two.
+        "REDIS_URL": redis_url,
+        "QUEUE_REDIS_URL": env.str("QUEUE_REDIS_URL", "") or redis_url,
+        # How many proxies in front of gunicorn set X-Forwarded-For and -Proto.
+        "TRUSTED_PROXIES": env.int("TRUSTED_PROXIES", 0, validate=Range(min=0, max=5)),
+        # Password hashes at a time in one process; each takes 32 MB and about 0.3 s of a core.
+        "HASHES_AT_ONCE": env.int("HASHES_AT_ONCE", 2, validate=Range(min=1, max=64)),
+        # Polls a second that all open pages together may cost; the pages are told to slow down to it.
+        "POLLS_PER_SECOND": env.int("POLLS_PER_SECOND", 2000, validate=Range(min=1)),
+    }
+
+
+def _local_secret(var: Path) -> str | None:
+    """Return the key that `make run` made for this directory, so that `flask` commands reach what it runs."""
+    path = var / "secret_key"
+    return path.read_text().strip() if path.is_file() else None
+
+
+DEFAULTS: dict[str, Any] = {
+    "MAX_CONTENT_LENGTH": 64 * 1024,
+    "MAX_FORM_MEMORY_SIZE": 64 * 1024,
+    "PERMANENT_SESSION_LIFETIME": 14 * 24 * 3600,
+    "SESSION_COOKIE_NAME": "session",
+    "SESSION_COOKIE_HTTPONLY": True,
+    "SESSION_COOKIE_SAMESITE": "Lax",
+    "SESSION_REFRESH_EACH_REQUEST": False,
+    # A page that was opened an hour before the start must still be able to claim.
+    "WTF_CSRF_TIME_LIMIT": None,
+    "WTF_CSRF_CHECK_DEFAULT": True,
+    "SEND_FILE_MAX_AGE_DEFAULT": 300,
+    "BABEL_DEFAULT_LOCALE": "ko",
+    "BABEL_DEFAULT_TIMEZONE": "Asia/Seoul",
+    "BABEL_TRANSLATION_DIRECTORIES": "translations",
+    # Seconds that a statement waits for a row lock: a visitor must not wait longer than 2.5 s.
+    "SQL_LOCK_WAIT_S": 2,
+}
+"""Settings that no installation needs to change."""

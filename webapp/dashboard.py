@@ -1,0 +1,126 @@
+"""RQ's dashboard under /admin/rq/, for operators (see `webapp.admin.operators_only`), with its holes closed.
+
+The dashboard has no guard of its own: it changes state on GET, unpickles what it finds in Redis, prints what jobs say
+unescaped, and connects by itself. Here its reads are JSON only, its writes need our own page, and what it prints
+is escaped.
+"""
+
+import re
+import secrets
+from typing import Any
+
+from flask import Flask, Response, abort, request
+from flask_wtf.csrf import generate_csrf
+from rq import Queue, Worker
+from rq.exceptions import NoSuchJobError
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.worker import BaseWorker
+from rq_dashboard import blueprint, web
+from werkzeug.exceptions import MethodNotAllowed
+
+from webapp.errors import problem
+from webapp.extensions import QUEUE_NAME, csrf
+
+URL_PREFIX = "/admin/rq"
+CSRF_COOKIE = "_csrf_token"
+"""Where the dashboard's script looks for the token that it sends as X-CSRFToken."""
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+REGISTRIES = frozenset({"queued", "scheduled", "deferred", "started", "finished", "failed", "canceled"})
+MOST_PER_PAGE = 200
+
+# An underscore template prints raw with <%= and escaped with <%-. The one kind that escapes by itself starts with $.
+_RAW_OUTPUT = re.compile(r"<%=(?!\s*\$)")
+_QUEUE_NAME = re.compile(r"[\w.:-]{1,100}", re.ASCII)
+_SCRIPT_TAG = re.compile(r"<script(?=[\s>])")
+
+
+class ShownJob(Job):
+    """A job as the dashboard may see it: read as JSON, whatever the dashboard asks for.
+
+    Pickle would run what a stranger put into Redis, in the web process, as soon as an operator looked.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args[:2], **options | {"serializer": JSONSerializer})
+
+    def get_call_string(self) -> str | None:
+        """Return what the job says of itself; its data may be unreadable, and the page must open all the same."""
+        return self.description
+
+
+class ShownQueue(Queue):
+    job_class = ShownJob
+
+
+class ShownWorker(Worker):
+    @classmethod
+    def all(cls, *args: Any, **options: Any) -> list[BaseWorker]:
+        return Worker.all(*args, **options | {"job_class": ShownJob, "serializer": JSONSerializer})
+
+
+def requeue_shown(job_id: str, connection: Any) -> Job:
+    return ShownJob.fetch(job_id, connection=connection).requeue()
+
+
+def init_app(app: Flask) -> None:
+    """Register the dashboard on our own connection to the queue's Redis."""
+    app.config["RQ_DASHBOARD_REDIS_URL"] = (QUEUE_NAME,)
+    app.redis_conn = app.extensions["bells"]  # type: ignore[attr-defined]
+    csrf.exempt(blueprint)  # `_guard` checks instead
+    app.register_blueprint(blueprint, url_prefix=URL_PREFIX)
+
+
+def _guard() -> None:
+    if request.endpoint == "rq_dashboard.requeue_all" and request.method != "POST":
+        raise MethodNotAllowed(valid_methods=["POST"])
+    if request.method not in SAFE_METHODS and request.headers.get("Sec-Fetch-Site") != "same-origin":
+        csrf.protect()
+    if not _sensible(request.view_args or {}):
+        abort(404)
+
+
+def _sensible(arguments: dict[str, Any]) -> bool:
+    """Whether the dashboard can answer: it computes with what stands in the address, and writes the queue's name into
+    a script without escaping it.
+    """
+    per_page, page = str(arguments.get("per_page", 1)), str(arguments.get("page", 1))
+    return (
+        arguments.get("instance_number", 0) == 0
+        and _QUEUE_NAME.fullmatch(arguments.get("queue_name") or QUEUE_NAME) is not None
+        and arguments.get("registry_name") in REGISTRIES | {None}
+        and all(number.isascii() and number.isdigit() and len(number) <= 9 for number in (per_page, page))
+        and 1 <= int(per_page) <= MOST_PER_PAGE
+        and int(page) >= 1
+    )
+
+
+def _harden(response: Response) -> Response:
+    """Escape what the page's templates print, let only the page's own scripts run, and give them the CSRF token."""
+    if response.mimetype != "text/html" or response.direct_passthrough:
+        return response
+    nonce = secrets.token_urlsafe(16)
+    page = _RAW_OUTPUT.sub("<%-", response.get_data(as_text=True))
+    response.set_data(_SCRIPT_TAG.sub(f'<script nonce="{nonce}"', page))
+    response.headers["Content-Security-Policy"] = _content_security_policy(nonce)
+    response.set_cookie(
+        CSRF_COOKIE, generate_csrf(), path=URL_PREFIX, samesite="Strict", secure=request.is_secure
+    )
+    return response
+
+
+def _content_security_policy(nonce: str) -> str:
+    # Its templates are compiled by underscore, which needs eval; its markup carries style attributes.
+    return (
+        f"default-src 'none'; script-src 'self' 'nonce-{nonce}' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    )
+
+
+web.config.serializer = JSONSerializer
+web.Job, web.Queue, web.Worker, web.requeue_job = ShownJob, ShownQueue, ShownWorker, requeue_shown
+# Its own hook opens a connection by itself for each request, with a parser that does not know our addresses.
+blueprint.before_request_funcs[None] = [_guard]
+blueprint.after_request(_harden)
+blueprint.register_error_handler(NoSuchJobError, lambda _error: problem("not_found"))

@@ -1,0 +1,128 @@
+"""The extensions and the two Redis connections, one of each a process."""
+
+import sqlite3
+from typing import Any
+
+import redis
+from flask import Flask, current_app
+from flask_babel import Babel
+from flask_login import LoginManager
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+from flask_wtf import CSRFProtect
+from redis.backoff import NoBackoff
+from redis.exceptions import ReadOnlyError
+from redis.retry import Retry
+from rq import Queue
+from rq.serializers import JSONSerializer
+from sqlalchemy import event, make_url
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.schema import MetaData
+
+QUEUE_NAME = "admission"
+"""The one RQ queue. A worker listens to this queue alone: with two, a job that it takes can be lost."""
+
+SWEEPER_ALIVE_KEY = "sweeper:alive"
+"""Exists while a sweeper sweeps."""
+
+CONNECTIONS = 50
+"""Connections to one Redis a process."""
+
+JOB_TIMEOUT_S = 30
+FAILED_JOB_TTL_S = 3600
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+db = SQLAlchemy(model_class=Base)
+migrate = Migrate()
+login = LoginManager()
+csrf = CSRFProtect()
+babel = Babel()
+
+
+def init_stores(app: Flask) -> None:
+    """Connect the app to SQL and to Redis; nothing is sent before the first use."""
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(app)
+    db.init_app(app)
+    migrate.init_app(app, db, directory=f"{app.root_path}/../migrations")
+    app.extensions["line"] = connect_redis(app.config["REDIS_URL"], decode_responses=True)
+    app.extensions["bells"] = connect_redis(app.config["QUEUE_REDIS_URL"])
+    with app.app_context():
+        event.listen(db.engine, "connect", _prepare_connection(app.config["SQL_LOCK_WAIT_S"]))
+
+
+def connect_redis(url: str, **options: Any) -> redis.Redis:
+    """Connect with limits under which a visitor hears "busy" soon, and does not hang, when Redis is dead.
+
+    A command whose reply was lost is sent once more, so every script has to be idempotent. At most CONNECTIONS
+    requests of a process talk to Redis at a time; the others wait up to a second for their turn.
+    """
+    pool = redis.BlockingConnectionPool.from_url(
+        url,
+        max_connections=CONNECTIONS,
+        timeout=1,
+        socket_timeout=1,
+        socket_connect_timeout=0.5,
+        retry=Retry(NoBackoff(), 1),
+        retry_on_error=[ReadOnlyError],
+        health_check_interval=15,
+        **options,
+    )
+    return redis.Redis.from_pool(pool)
+
+
+def line_redis() -> redis.Redis:
+    """Return the current app's connection to the Redis that holds the lines (text, not bytes)."""
+    connection: redis.Redis = current_app.extensions["line"]
+    return connection
+
+
+def bell_queue() -> Queue:
+    """Return the current app's RQ queue of bells."""
+    return Queue(QUEUE_NAME, connection=current_app.extensions["bells"], serializer=JSONSerializer)
+
+
+def _engine_options(app: Flask) -> dict[str, Any]:
+    if make_url(app.config["SQLALCHEMY_DATABASE_URI"]).get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": app.config["SQL_LOCK_WAIT_S"]}}
+    return {
+        "isolation_level": "READ COMMITTED",
+        "pool_pre_ping": True,
+        "pool_recycle": 25,
+        "pool_size": 5,
+        "max_overflow": 15,
+        "pool_timeout": 2,
+        "connect_args": {"connect_timeout": 2, "read_timeout": 10, "write_timeout": 10},
+    }
+
+
+def _prepare_connection(lock_wait_s: int) -> Any:
+    def prepare(connection: Any, _record: ConnectionPoolEntry) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            statements = ["PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON"]
+        else:
+            # A process that was stopped with the row lock in its hands loses it after wait_timeout.
+            statements = [
+                f"SET SESSION innodb_lock_wait_timeout={int(lock_wait_s)}",
+                "SET SESSION wait_timeout=30",
+                "SET SESSION time_zone='+00:00'",
+                "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
+            ]
+        cursor = connection.cursor()
+        for statement in statements:
+            cursor.execute(statement)
+        cursor.close()
+
+    return prepare

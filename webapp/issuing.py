@@ -1,0 +1,493 @@
+"""The verbs: claim, standing, serving, admit, publish, reconcile. They know the line and SQL, and no HTTP.
+
+The order of the two stores is the same everywhere: SQL commits first, Redis is told after. A crash between the two
+leaves Redis behind, never ahead, and the next run finds the rows and tells it again.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import redis
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from webapp import line as lines
+from webapp.codes import new_codes
+from webapp.extensions import FAILED_JOB_TTL_S, JOB_TIMEOUT_S, bell_queue, db, line_redis
+from webapp.line import Answer, Gate, Head, Line, Policy, Settled, Waiting
+from webapp.models import CLOSED, DRAFT, LIVE, PAUSED, Coupon, CouponIssue, LineEvent, User, utcnow
+
+log = logging.getLogger(__name__)
+
+ADMISSION_JOB = "jobs.admission.admit"
+BATCH = 1000
+"""Tickets a transaction. 1,000 rows an INSERT is where PyMySQL stops getting faster."""
+ADMISSION_S = 5.0
+"""How long one admission job may keep on; then it rings for the next."""
+COLLISIONS = 5
+"""How often one batch is tried when a constraint refuses it (a user deleted in that instant, a code drawn twice)."""
+EPOCH_STEP = 1_000_000
+"""After Redis lost data, new numbers start at the next multiple above all that SQL knows. Numbers that were given
+but never reached SQL lie between the two, so their receipts cannot collide with a new ticket."""
+SEEDING_WAIT_S = 1.0
+
+_seeding = threading.Lock()
+
+
+class Refused(Exception):
+    """No ticket, and why: `code` is one of not_open, closed, sold_out, not_found, busy."""
+
+    def __init__(self, code: str, *, retry_ms: int | None = None) -> None:
+        super().__init__(code)
+        self.code = code
+        self.retry_ms = retry_ms
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """Where a user stands: state is none, waiting, issued, sold_out, rejected or lost."""
+
+    state: str
+    epoch: int
+    number: int | None = None
+    ahead: int | None = None
+    code: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What everybody may know of a line: state is scheduled, open, paused, sold_out or closed; times in epoch ms."""
+
+    state: str
+    serving: int
+    last: int
+    issued: int
+    quota: int | None
+    epoch: int
+    now_ms: int
+    opens_at_ms: int
+    closes_at_ms: int
+    sold_out_at_ms: int | None
+    waiting: int
+
+
+@dataclass(frozen=True)
+class Admitted:
+    issued: int
+    rejected: int
+    batches: int
+
+
+def claim(coupon_id: int, user_id: int) -> Ticket:
+    """Give the user a ticket, in one round trip to Redis and none to SQL; a repeat returns the same ticket.
+
+    Raises Refused(not_open, closed, sold_out, not_found, busy); redis.RedisError when Redis does not answer.
+    """
+    line = Line(line_redis(), coupon_id)
+    claimed = line.claim(user_id)
+    if claimed.answer is Answer.NO_GATE:
+        seed(coupon_id)
+        claimed = line.claim(user_id)
+    if claimed.ring:
+        ring(coupon_id)
+    if claimed.answer is Answer.NOT_OPEN:
+        raise Refused("not_open", retry_ms=int(claimed.result) - claimed.now_ms)
+    if claimed.answer in _REFUSALS:
+        raise Refused(_REFUSALS[claimed.answer])
+    return _ticket(claimed)
+
+
+def standing(coupon_id: int, user_id: int) -> Ticket:
+    """Return where the user stands, from Redis alone. Raises Refused(not_found, busy), redis.RedisError."""
+    line = Line(line_redis(), coupon_id)
+    found = line.standing(user_id)
+    if found.answer is Answer.NO_GATE:
+        seed(coupon_id)
+        found = line.standing(user_id)
+    if found.answer is Answer.NO_GATE:
+        raise Refused("busy")
+    return _ticket(found)
+
+
+def serving(coupon_id: int) -> Serving:
+    """Return the public numbers of the line, from Redis alone. Raises Refused(not_found, busy), redis.RedisError."""
+    line = Line(line_redis(), coupon_id)
+    gate = line.gate()
+    if gate is None:
+        seed(coupon_id)
+        gate = line.gate()
+    if gate is None:
+        raise Refused("busy")
+    policy = gate.policy
+    return Serving(
+        state=_state(gate),
+        serving=gate.serving,
+        last=gate.last,
+        issued=policy.issued,
+        quota=policy.quota,
+        epoch=gate.epoch,
+        now_ms=gate.now_ms,
+        opens_at_ms=policy.opens_at_ms,
+        closes_at_ms=policy.closes_at_ms,
+        sold_out_at_ms=gate.sold_out_at_ms,
+        waiting=gate.waiting,
+    )
+
+
+def ring(coupon_id: int) -> None:
+    """Enqueue one admission job with a fresh id.
+
+    An error is logged and swallowed: the ticket is already in line, and the sweeper rings within seconds.
+    """
+    try:
+        bell_queue().enqueue(
+            ADMISSION_JOB,
+            coupon_id,
+            job_timeout=JOB_TIMEOUT_S,
+            result_ttl=0,
+            failure_ttl=FAILED_JOB_TTL_S,
+            description="admit the line of one coupon",
+        )
+    except redis.RedisError as error:
+        log.warning("bell not enqueued: %s", type(error).__name__, extra={"coupon_id": coupon_id})
+
+
+def ring_if_waiting(coupon_id: int) -> bool:
+    """Ring when somebody waits and nobody has rung; return whether this call did."""
+    rings = Line(line_redis(), coupon_id).ring()
+    if rings:
+        ring(coupon_id)
+    return rings
+
+
+def admit(coupon_id: int) -> Admitted:
+    """Decide the waiting tickets in order, batch by batch, until the line is empty or ADMISSION_S has passed.
+
+    Safe to run any number of times, in any number of workers: the coupon's row is the lock, and the head of the line
+    is read under it. Raises SQLAlchemyError or redis.RedisError; what was committed by then stays, and nothing else.
+    """
+    line = Line(line_redis(), coupon_id)
+    line.quiet_bell()
+    until = time.monotonic() + ADMISSION_S
+    issued = rejected = batches = 0
+    while True:
+        batch = _admit_batch(coupon_id, line)
+        if batch is None:
+            return Admitted(issued, rejected, batches)
+        issued += len(batch.issues)
+        rejected += len(batch.events)
+        batches += 1
+        if time.monotonic() > until:
+            ring_if_waiting(coupon_id)
+            return Admitted(issued, rejected, batches)
+
+
+def publish(coupon_id: int) -> None:
+    """Tell Redis what SQL says of the coupon's policy: call it after the commit of every change.
+
+    Raises redis.RedisError; the change stands then, and the sweeper publishes it within seconds.
+    """
+    with db.engine.connect() as connection:
+        coupon = connection.execute(select(Coupon).where(Coupon.id == coupon_id)).one()
+    publish_row(coupon)
+
+
+def publish_row(coupon: Any) -> bool:
+    """Write a row of `coupons` to its gate, seed a missing gate, and return whether this call rang for the admission.
+
+    Safe at any moment: an older row cannot overwrite a newer one. Raises Refused(busy), redis.RedisError.
+    """
+    if coupon.status == DRAFT:
+        return False
+    if not Line(line_redis(), coupon.id).write_gate(policy_of(coupon)):
+        seed(coupon.id)
+    return coupon.status != PAUSED and ring_if_waiting(coupon.id)
+
+
+def reconcile(coupon_id: int) -> None:
+    """Rebuild in Redis all that SQL knows: the gate and the results. Safe at any moment, also during a sale."""
+    line = Line(line_redis(), coupon_id)
+    with locked_coupon(coupon_id) as (connection, coupon):
+        if coupon is None or coupon.status == DRAFT:
+            raise Refused("not_found")
+        line.restore_results(_known_results(connection, coupon_id))
+        connection.commit()
+    publish(coupon_id)
+
+
+def seed(coupon_id: int) -> None:
+    """Create the missing gate from SQL, in a new epoch; nothing happens when it exists by then.
+
+    One caller a process works, the others wait for it up to SEEDING_WAIT_S.
+    Raises Refused(not_found) for an unknown coupon or a draft, Refused(busy) when the wait was in vain.
+    """
+    if not _seeding.acquire(timeout=SEEDING_WAIT_S):
+        raise Refused("busy", retry_ms=1000)
+    try:
+        _seed(coupon_id)
+    finally:
+        _seeding.release()
+
+
+@contextmanager
+def locked_coupon(coupon_id: int) -> Iterator[tuple[Connection, Any]]:
+    """Open a transaction that holds the coupon's row; roll it back unless the caller commits.
+
+    Raising the revision is taking the lock: a row lock on MySQL, the write lock on SQLite. Everything that is read
+    afterwards, in SQL or in Redis, is as the last holder left it. The row is None when there is no such coupon.
+    """
+    with db.engine.connect() as connection:
+        connection.execute(update(Coupon).where(Coupon.id == coupon_id).values(revision=Coupon.revision + 1))
+        yield connection, connection.execute(select(Coupon).where(Coupon.id == coupon_id)).one_or_none()
+
+
+def policy_of(coupon: Any, *, issued: int | None = None) -> Policy:
+    """Return what the gate copies from a row of `coupons`."""
+    return Policy(
+        revision=coupon.revision,
+        status=coupon.status,
+        quota=coupon.total_quantity,
+        issued=coupon.issued_quantity if issued is None else issued,
+        opens_at_ms=_ms(coupon.issue_start_at),
+        closes_at_ms=_ms(coupon.issue_end_at),
+    )
+
+
+@dataclass
+class _Batch:
+    """What one transaction decides: rows to insert, and the tickets to settle once they are committed."""
+
+    issues: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    settled: list[Settled] = field(default_factory=list)
+    left_over: bool = False
+
+
+def _admit_batch(coupon_id: int, line: Line) -> _Batch | None:
+    for _ in range(COLLISIONS):
+        try:
+            return _try_batch(coupon_id, line)
+        except IntegrityError as error:
+            log.info("batch refused by a constraint, deciding again", extra={"coupon_id": coupon_id})
+            refusal = error
+    raise refusal
+
+
+def _try_batch(coupon_id: int, line: Line) -> _Batch | None:
+    with locked_coupon(coupon_id) as (connection, coupon):
+        if coupon is None or coupon.status in (DRAFT, PAUSED):
+            return None
+        head = line.head(BATCH)
+        if head is None or not head.tickets:
+            return None
+        batch = _decide(connection, coupon, head)
+        issued = _write(connection, coupon, head, batch)
+        connection.commit()
+    line.settle(policy_of(coupon, issued=issued), batch.settled)
+    if batch.left_over:
+        line.to_standby()
+    return batch
+
+
+def _decide(connection: Connection, coupon: Any, head: Head) -> _Batch:
+    """Go through the head in order: settle who has the coupon, reject who may not, issue to the rest up to the quota."""
+    ids = [user_id for ticket in head.tickets if (user_id := _user_id(ticket.member)) is not None]
+    holders, barred = _holders(connection, coupon.id, ids), _barred(connection, ids)
+    codes, now, batch = iter(new_codes(len(head.tickets))), utcnow(), _Batch()
+    remaining = BATCH if coupon.total_quantity is None else coupon.total_quantity - coupon.issued_quantity
+    for ticket in head.tickets:
+        user_id = _user_id(ticket.member)
+        reason = "not a user" if user_id is None else barred.get(user_id)
+        if user_id is not None and user_id in holders:
+            held = holders[user_id]
+            batch.settled.append(Settled(*ticket, _issued(*held)))
+            if held[0] != ticket.number:
+                batch.events.append(_event(coupon, head, ticket, "already", "has the coupon already", now))
+        elif remaining <= 0:
+            batch.left_over = True
+            break
+        elif reason is not None:
+            batch.settled.append(Settled(*ticket, _rejected(ticket.number, reason)))
+            batch.events.append(_event(coupon, head, ticket, "rejected", reason, now))
+        else:
+            code = next(codes)
+            batch.settled.append(Settled(*ticket, _issued(ticket.number, code)))
+            batch.issues.append(_issue(coupon, head, ticket, code, now))
+            remaining -= 1
+    return batch
+
+
+def _holders(connection: Connection, coupon_id: int, ids: list[int]) -> dict[int, tuple[int, str]]:
+    """Return number and code of those who have the coupon already, by user id."""
+    rows = connection.execute(
+        select(CouponIssue.user_id, CouponIssue.ticket_number, CouponIssue.code).where(
+            CouponIssue.coupon_id == coupon_id, CouponIssue.user_id.in_(ids)
+        )
+    )
+    return {user_id: (number, code) for user_id, number, code in rows}
+
+
+def _barred(connection: Connection, ids: list[int]) -> dict[int, str]:
+    """Return who may not have the coupon and why, by user id. Nearly always nobody: so they are counted first."""
+    eligible = (User.id.in_(ids), User.blocked_at.is_(None))
+    if connection.scalar(select(func.count()).select_from(User).where(*eligible)) == len(ids):
+        return {}
+    blocked = set(connection.scalars(select(User.id).where(User.id.in_(ids), User.blocked_at.is_not(None))))
+    gone = set(ids) - blocked - set(connection.scalars(select(User.id).where(*eligible)))
+    return dict.fromkeys(blocked, "blocked") | dict.fromkeys(gone, "deleted")
+
+
+def _write(connection: Connection, coupon: Any, head: Head, batch: _Batch) -> int:
+    """Write the batch and return how many are issued now, all batches together."""
+    issued = int(coupon.issued_quantity) + len(batch.issues)
+    if batch.issues:
+        connection.execute(insert(CouponIssue), batch.issues)
+    _write_events(connection, coupon.id, batch.events)
+    connection.execute(
+        update(Coupon)
+        .where(Coupon.id == coupon.id)
+        .values(
+            issued_quantity=issued,
+            last_number=max(coupon.last_number, head.last),
+            epoch=max(coupon.epoch, head.epoch),
+        )
+    )
+    return issued
+
+
+def _write_events(connection: Connection, coupon_id: int, events: list[dict[str, Any]]) -> None:
+    """Insert the events, once each: a batch that was committed but not settled is decided again."""
+    if not events:
+        return
+    numbers = [event["ticket_number"] for event in events]
+    written = select(LineEvent.ticket_number, LineEvent.epoch).where(
+        LineEvent.coupon_id == coupon_id, LineEvent.ticket_number.in_(numbers)
+    )
+    known = {(number, epoch) for number, epoch in connection.execute(written)}
+    fresh = [event for event in events if (event["ticket_number"], event["epoch"]) not in known]
+    if fresh:
+        connection.execute(insert(LineEvent), fresh)
+
+
+def _issue(coupon: Any, head: Head, ticket: Waiting, code: str, now: Any) -> dict[str, Any]:
+    return {
+        "coupon_id": coupon.id,
+        "user_id": int(ticket.member),
+        "ticket_number": ticket.number,
+        "epoch": head.epoch,
+        "code": code,
+        "issued_at": now,
+    }
+
+
+def _event(coupon: Any, head: Head, ticket: Waiting, kind: str, reason: str, now: Any) -> dict[str, Any]:
+    return {
+        "coupon_id": coupon.id,
+        "epoch": head.epoch,
+        "kind": kind,
+        "user_id": _user_id(ticket.member),
+        "ticket_number": ticket.number,
+        "reason": reason,
+        "at": now,
+    }
+
+
+def _seed(coupon_id: int) -> None:
+    line = Line(line_redis(), coupon_id)
+    if line.exists():
+        return
+    with locked_coupon(coupon_id) as (connection, coupon):
+        if coupon is None or coupon.status == DRAFT:
+            raise Refused("not_found")
+        if line.exists():
+            return
+        decided = _highest_number(connection, coupon_id)
+        floor, epoch = max(coupon.last_number, decided), coupon.epoch + 1
+        if epoch > 1:
+            floor = (floor // EPOCH_STEP + 1) * EPOCH_STEP
+            connection.execute(insert(LineEvent).values(_new_epoch(coupon_id, epoch, floor)))
+        connection.execute(
+            update(Coupon).where(Coupon.id == coupon_id).values(epoch=epoch, last_number=floor)
+        )
+        line.restore_results(_known_results(connection, coupon_id))
+        line.seed(policy_of(coupon), epoch=epoch, floor=floor, serving=decided)
+        connection.commit()
+
+
+def _new_epoch(coupon_id: int, epoch: int, floor: int) -> dict[str, Any]:
+    reason = f"gate missing in Redis; numbers start above {floor}"
+    return {"coupon_id": coupon_id, "epoch": epoch, "kind": "epoch", "reason": reason, "at": utcnow()}
+
+
+def _highest_number(connection: Connection, coupon_id: int) -> int:
+    """Return the highest ticket number that SQL has decided, 0 when there is none."""
+    issued = select(func.max(CouponIssue.ticket_number)).where(CouponIssue.coupon_id == coupon_id)
+    skipped = select(func.max(LineEvent.ticket_number)).where(LineEvent.coupon_id == coupon_id)
+    return max(connection.scalar(issued) or 0, connection.scalar(skipped) or 0)
+
+
+def _known_results(connection: Connection, coupon_id: int) -> dict[str, str]:
+    """Return every result that SQL knows, by member; an issue wins over a rejection."""
+    results: dict[str, str] = {}
+    rejected = select(LineEvent.user_id, LineEvent.ticket_number, LineEvent.reason).where(
+        LineEvent.coupon_id == coupon_id, LineEvent.kind == "rejected", LineEvent.user_id.is_not(None)
+    )
+    for user_id, number, reason in connection.execute(rejected):
+        results[str(user_id)] = _rejected(number, reason)
+    issued = select(CouponIssue.user_id, CouponIssue.ticket_number, CouponIssue.code).where(
+        CouponIssue.coupon_id == coupon_id
+    )
+    for user_id, number, code in connection.execute(issued):
+        results[str(user_id)] = _issued(number, code)
+    return results
+
+
+def _user_id(member: str) -> int | None:
+    """Return the user id that a member of the line is, or None for anything that never was one."""
+    return int(member) if member.isascii() and member.isdigit() and len(member) <= 18 else None
+
+
+def _ticket(found: lines.Claimed | lines.Standing) -> Ticket:
+    if found.answer is Answer.WAITING:
+        return Ticket("waiting", found.epoch, number=found.number, ahead=found.ahead)
+    if found.answer is Answer.STANDBY:
+        return Ticket("sold_out", found.epoch, number=found.number)
+    if found.answer is Answer.NO_TICKET:
+        return Ticket("none", found.epoch)
+    outcome, number, detail = found.result.split(":", 2)
+    if outcome == "issued":
+        return Ticket("issued", found.epoch, number=int(number), code=detail)
+    return Ticket("rejected", found.epoch, number=int(number), reason=detail)
+
+
+def _state(gate: Gate) -> str:
+    policy = gate.policy
+    if policy.status == CLOSED or gate.now_ms >= policy.closes_at_ms:
+        return "closed"
+    if gate.now_ms < policy.opens_at_ms:
+        return "scheduled"
+    if gate.sold_out:
+        return "sold_out"
+    return "open" if policy.status == LIVE else "paused"
+
+
+def _issued(number: int, code: str) -> str:
+    return f"issued:{number}:{code}"
+
+
+def _rejected(number: int | None, reason: str) -> str:
+    return f"rejected:{number}:{reason}"
+
+
+def _ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+_REFUSALS = {Answer.CLOSED: "closed", Answer.SOLD_OUT: "sold_out", Answer.NO_GATE: "busy"}

@@ -1,0 +1,245 @@
+"""One coupon's line in Redis: the only place that knows the keys.
+
+Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
+
+    {coupon:7}:gate      hash    epoch, revision, status, quota, issued, opens_at, closes_at (ms), last (number given),
+                                 serving (highest number decided), sold_out (0 or 1), sold_out_at (ms)
+    {coupon:7}:line      zset    user id -> ticket number, who waits
+    {coupon:7}:standby   zset    user id -> ticket number, who waited when the quota ran out
+    {coupon:7}:results   hash    user id -> "issued:<number>:<code>" or "rejected:<number>:<reason>"
+    {coupon:7}:bell      string  exists for BELL_MS after somebody rang for the admission
+
+Each script in `lua/` states its own contract in its header.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import redis
+from redis.commands.core import Script
+
+BELL_MS = 5000
+RESTORE_CHUNK = 1000
+
+
+class Answer(IntEnum):
+    """What the scripts answer; the same numbers stand at the head of each script."""
+
+    NO_GATE = 0
+    WAITING = 1
+    DECIDED = 2
+    STANDBY = 3
+    NOT_OPEN = 4
+    CLOSED = 5
+    SOLD_OUT = 6
+    NO_TICKET = 7
+
+
+@dataclass(frozen=True)
+class Claimed:
+    answer: Answer
+    epoch: int
+    number: int
+    ahead: int
+    ring: bool
+    now_ms: int
+    result: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    answer: Answer
+    epoch: int
+    number: int
+    ahead: int
+    result: str
+
+
+class Waiting(NamedTuple):
+    member: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Head:
+    epoch: int
+    last: int
+    tickets: list[Waiting]
+
+
+class Settled(NamedTuple):
+    """A decided ticket and its result; an empty result only takes the ticket out of the line."""
+
+    member: str
+    number: int
+    result: str
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the gate copies from the coupon's row: times in epoch milliseconds, no quota means unlimited."""
+
+    revision: int
+    status: str
+    quota: int | None
+    issued: int
+    opens_at_ms: int
+    closes_at_ms: int
+
+    @property
+    def sold_out(self) -> bool:
+        return self.quota is not None and self.issued >= self.quota
+
+    def args(self) -> list[str | int]:
+        quota = "" if self.quota is None else self.quota
+        return [
+            self.revision,
+            self.status,
+            quota,
+            self.issued,
+            self.opens_at_ms,
+            self.closes_at_ms,
+            int(self.sold_out),
+        ]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The gate, how many wait, and Redis's clock at that instant."""
+
+    policy: Policy
+    epoch: int
+    last: int
+    serving: int
+    sold_out: bool
+    sold_out_at_ms: int | None
+    waiting: int
+    now_ms: int
+
+
+class Line:
+    """One coupon's line. Every method is one round trip and raises redis.RedisError when Redis does not answer."""
+
+    def __init__(self, connection: redis.Redis, coupon_id: int) -> None:
+        self.redis = connection
+        tag = f"{{coupon:{coupon_id}}}:"
+        self.gate_key, self.line_key, self.standby_key = tag + "gate", tag + "line", tag + "standby"
+        self.results_key, self.bell_key = tag + "results", tag + "bell"
+
+    def claim(self, user_id: int) -> Claimed:
+        """Give the user the next number, or the answer they already have; a repeat changes nothing."""
+        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.bell_key]
+        answer, epoch, number, ahead, ring, now_ms, result = self._run("claim", keys, [user_id, BELL_MS])
+        return Claimed(Answer(answer), epoch, number, ahead, ring == 1, now_ms, result)
+
+    def standing(self, user_id: int) -> Standing:
+        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
+        answer, *rest = self._run("read_standing", keys, [user_id])
+        return Standing(Answer(answer), *rest)
+
+    def head(self, count: int) -> Head | None:
+        """Return the first tickets in order of number, or None when the gate is missing."""
+        reply = self._run("read_head", [self.gate_key, self.line_key], [count])
+        if not reply:
+            return None
+        epoch, last, *pairs = reply
+        tickets = [
+            Waiting(member, int(float(score))) for member, score in zip(pairs[::2], pairs[1::2], strict=True)
+        ]
+        return Head(int(epoch), int(last), tickets)
+
+    def settle(self, policy: Policy, settled: Iterable[Settled]) -> int:
+        """Copy a committed batch into Redis and return how many tickets left the line; a repeat changes nothing."""
+        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
+        flat = [part for ticket in settled for part in ticket]
+        return int(
+            self._run("settle_batch", keys, [policy.revision, policy.issued, int(policy.sold_out), *flat])
+        )
+
+    def to_standby(self) -> int:
+        """Move everybody who waits to standby if the gate says sold out; return how many."""
+        return int(self._run("move_to_standby", [self.gate_key, self.line_key, self.standby_key], []))
+
+    def write_gate(self, policy: Policy) -> bool:
+        """Rewrite the gate after a commit and return True, or False when there is no gate to rewrite.
+
+        An older revision changes nothing. When coupons came back, standby becomes the line again.
+        """
+        return (
+            int(self._run("write_gate", [self.gate_key, self.line_key, self.standby_key], policy.args())) >= 0
+        )
+
+    def seed(self, policy: Policy, *, epoch: int, floor: int, serving: int) -> bool:
+        """Create the gate with its counter above the floor; False, and nothing changed, when there is one."""
+        keys = [self.gate_key, self.line_key, self.standby_key]
+        return self._run("seed_gate", keys, [*policy.args(), epoch, floor, serving]) == 1
+
+    def restore_results(self, results: Mapping[str, str]) -> None:
+        """Write results that SQL knows, in one pipeline; "issued" overrides anything."""
+        with self.redis.pipeline(transaction=False) as pipe:
+            items = list(results.items())
+            for start in range(0, len(items), RESTORE_CHUNK):
+                pipe.hset(self.results_key, mapping=dict(items[start : start + RESTORE_CHUNK]))
+            pipe.execute()
+
+    def gate(self) -> Gate | None:
+        """Return the gate, or None when it is missing."""
+        with self.redis.pipeline(transaction=False) as pipe:
+            pipe.hgetall(self.gate_key)
+            pipe.zcard(self.line_key)
+            pipe.time()
+            fields, waiting, (seconds, micros) = pipe.execute()
+        if "epoch" not in fields:
+            return None
+        return _gate(fields, waiting, seconds * 1000 + micros // 1000)
+
+    def exists(self) -> bool:
+        return bool(self.redis.hexists(self.gate_key, "epoch"))
+
+    def ring(self) -> bool:
+        """Set the bell when somebody waits and nobody rang; True tells the caller to enqueue one admission job."""
+        return self._run("ring_bell", [self.line_key, self.bell_key], [BELL_MS]) == 1
+
+    def quiet_bell(self) -> None:
+        """Take the bell away before reading the line, so that no ticket comes in unheard."""
+        self.redis.delete(self.bell_key)
+
+    def forget(self) -> None:
+        """Delete every key of this line. Only for coupons that are deleted themselves."""
+        self.redis.delete(self.gate_key, self.line_key, self.standby_key, self.results_key, self.bell_key)
+
+    def _run(self, name: str, keys: list[str], args: list[Any]) -> Any:
+        return _script(name)(keys=keys, args=args, client=self.redis)
+
+
+@cache
+def _script(name: str) -> Script:
+    """Return the script of `lua/<name>.lua`; it loads itself again after SCRIPT FLUSH."""
+    text = (Path(__file__).parent / "lua" / f"{name}.lua").read_text()
+    return cast(Script, redis.Redis().register_script(text))
+
+
+def _gate(fields: dict[str, str], waiting: int, now_ms: int) -> Gate:
+    policy = Policy(
+        revision=int(fields["revision"]),
+        status=fields["status"],
+        quota=int(fields["quota"]) if fields["quota"] else None,
+        issued=int(fields["issued"]),
+        opens_at_ms=int(fields["opens_at"]),
+        closes_at_ms=int(fields["closes_at"]),
+    )
+    sold_out_at = fields.get("sold_out_at")
+    return Gate(
+        policy=policy,
+        epoch=int(fields["epoch"]),
+        last=int(fields["last"]),
+        serving=int(fields["serving"]),
+        sold_out=fields["sold_out"] == "1",
+        sold_out_at_ms=int(sold_out_at) if sold_out_at else None,
+        waiting=waiting,
+        now_ms=now_ms,
+    )

@@ -1,0 +1,42 @@
+-- Give a user the next ticket of a line, or the answer that they already have.
+--
+-- KEYS     1 gate   2 line   3 standby   4 results   5 bell
+-- ARGV     1 user id   2 life of the bell in ms
+-- Returns  {answer, epoch, number, ahead, ring, now_ms, result}
+--          answer: the numbers of webapp.line.Answer; ring 1: this caller rings for the admission;
+--          result: the stored result when decided, opens_at in ms when not open yet
+--
+-- A repeat changes nothing and returns the same number. The checks stand in this order so that
+-- whoever has a ticket sees it at any time, also after closing.
+
+local gate, line, standby, results, bell = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local user, bell_ms = ARGV[1], ARGV[2]
+local NO_GATE, WAITING, DECIDED, STANDBY, NOT_OPEN, CLOSED, SOLD_OUT = 0, 1, 2, 3, 4, 5, 6
+
+local policy = redis.call('HMGET', gate, 'epoch', 'status', 'opens_at', 'closes_at', 'sold_out')
+local epoch, status, opens_at, closes_at, sold_out = policy[1], policy[2], policy[3], policy[4], policy[5]
+if not epoch then return {NO_GATE, 0, 0, 0, 0, 0, ''} end
+epoch = tonumber(epoch)
+
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local result = redis.call('HGET', results, user)
+if result then return {DECIDED, epoch, 0, 0, 0, now_ms, result} end
+local number = redis.call('ZSCORE', line, user)
+if number then
+  return {WAITING, epoch, tonumber(number), redis.call('ZRANK', line, user), 0, now_ms, ''}
+end
+number = redis.call('ZSCORE', standby, user)
+if number then return {STANDBY, epoch, tonumber(number), 0, 0, now_ms, ''} end
+
+if status == 'closed' then return {CLOSED, epoch, 0, 0, 0, now_ms, ''} end
+if now_ms < tonumber(opens_at) then return {NOT_OPEN, epoch, 0, 0, 0, now_ms, opens_at} end
+if now_ms >= tonumber(closes_at) then return {CLOSED, epoch, 0, 0, 0, now_ms, ''} end
+if sold_out == '1' then return {SOLD_OUT, epoch, 0, 0, 0, now_ms, ''} end
+
+number = redis.call('HINCRBY', gate, 'last', 1)
+redis.call('ZADD', line, string.format('%.0f', number), user)
+local ring = 0
+if status == 'live' and redis.call('SET', bell, '1', 'NX', 'PX', bell_ms) then ring = 1 end
+return {WAITING, epoch, number, redis.call('ZCARD', line) - 1, ring, now_ms, ''}

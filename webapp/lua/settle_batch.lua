@@ -1,0 +1,41 @@
+-- Copy one committed admission batch: results in, tickets out, the "now serving" number on.
+--
+-- KEYS     1 gate   2 line   3 standby   4 results
+-- ARGV     1 revision of the coupon's row   2 issued so far   3 sold out (0 or 1), then for each ticket
+--          member, number, result ("issued:<number>:<code>", "rejected:<number>:<reason>", or "" for none)
+-- Returns  tickets that left the line
+--
+-- A repeat changes nothing. A ticket is removed only when its number is still the one that was decided.
+-- "issued" overrides anything; any other result is written only where none stands. A late caller cannot
+-- put the gate back: the revision only rises.
+
+local gate, line, standby, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local revision, issued, sold_out = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+
+local known = redis.call('HMGET', gate, 'revision', 'serving', 'sold_out')
+if not known[1] then return 0 end
+local serving, left = tonumber(known[2]), 0
+
+for i = 4, #ARGV, 3 do
+  local member, number, result = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
+  for _, queue in ipairs({line, standby}) do
+    local score = redis.call('ZSCORE', queue, member)
+    if score and tonumber(score) == number then left = left + redis.call('ZREM', queue, member) end
+  end
+  if string.sub(result, 1, 7) == 'issued:' then
+    redis.call('HSET', results, member, result)
+  elseif result ~= '' then
+    redis.call('HSETNX', results, member, result)
+  end
+  if number > serving then serving = number end
+end
+
+redis.call('HSET', gate, 'serving', string.format('%.0f', serving))
+if revision > tonumber(known[1]) then
+  redis.call('HSET', gate, 'revision', ARGV[1], 'issued', issued, 'sold_out', sold_out)
+  if sold_out == '1' and known[3] ~= '1' then
+    local time = redis.call('TIME')
+    redis.call('HSET', gate, 'sold_out_at', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)))
+  end
+end
+return left

@@ -1,0 +1,87 @@
+"""How values are shown, in the visitor's language, and which state of the page a visitor sees."""
+
+import hashlib
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from babel.dates import format_datetime
+from flask import Flask, has_request_context, request
+from flask_babel import get_locale
+from flask_babel import gettext as _
+from flask_login import current_user
+from markupsafe import Markup
+
+from webapp.codes import grouped
+from webapp.issuing import Serving, Ticket
+from webapp.moments import SEOUL
+
+LANGUAGES = ("ko", "en")
+PATTERNS = {"ko": "M월 d일 (E) HH:mm", "en": "MMM d (E), HH:mm"}
+
+
+def init_app(app: Flask) -> None:
+    app.jinja_env.filters.update(
+        won=won, when=when, moment=moment, grouped=grouped, thousands=thousands, live=live
+    )
+    app.jinja_env.globals.update(page_state=page_state)
+    app.context_processor(lambda: {"language": str(get_locale()), "signed_in": current_user.is_authenticated})
+    app.url_defaults(lambda endpoint, values: _add_version(app, endpoint, values))
+
+
+def locale() -> str:
+    """Return the language of this visitor: the chosen one, else the browser's, else Korean."""
+    if not has_request_context():
+        return LANGUAGES[0]
+    chosen = request.cookies.get("lang")
+    if chosen in LANGUAGES:
+        return chosen
+    return request.accept_languages.best_match(LANGUAGES) or LANGUAGES[0]
+
+
+def won(amount: int) -> str:
+    return _("₩%(amount)s", amount=thousands(amount))
+
+
+def thousands(number: int) -> str:
+    return f"{number:,}"
+
+
+def live(text: str, field: str) -> Markup:
+    """Mark a value that the page's script keeps fresh."""
+    return Markup('<b data-field="{}">{}</b>').format(field, text)
+
+
+def when(moment: datetime) -> str:
+    """Return date and time in Korean time, which the text names."""
+    language = str(get_locale())
+    return f"{format_datetime(moment.astimezone(SEOUL), PATTERNS[language], locale=language)} KST"
+
+
+def moment(epoch_ms: int) -> datetime:
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC)
+
+
+def page_state(signed_in: bool, ticket: Ticket | None, serving: Serving) -> str:
+    """Return which partial of `templates/coupons/` shows a visitor where they stand.
+
+    Whoever has a result or a place sees that, whatever the coupon does meanwhile.
+    """
+    own = {"issued": "issued", "waiting": "waiting", "sold_out": "missed", "rejected": "rejected"}
+    if ticket is not None and ticket.state in own:
+        return own[ticket.state]
+    if serving.state in ("closed", "sold_out"):
+        return {"closed": "ended", "sold_out": "sold_out"}[serving.state]
+    return serving.state if signed_in else "anonymous"
+
+
+def _add_version(app: Flask, endpoint: str, values: dict[str, Any]) -> None:
+    if endpoint == "static" and "filename" in values:
+        values["v"] = _version(Path(app.static_folder or "") / values["filename"])
+
+
+@cache
+def _version(path: Path) -> str | None:
+    """Return a short hash of the file, so that a new release is fetched anew."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:10] if path.is_file() else None

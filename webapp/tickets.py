@@ -1,0 +1,122 @@
+"""The claim and the polls: Redis once, SQL never."""
+
+import json
+import time
+
+from flask import Blueprint, Response, current_app, redirect, request, url_for
+from flask_login import current_user
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from webapp import issuing, receipts
+from webapp.errors import Unauthenticated, wants_json
+from webapp.extensions import csrf
+from webapp.issuing import Refused, Serving, Ticket
+from webapp.receipts import Receipt
+
+bp = Blueprint("tickets", __name__)
+
+COUPON = "<int(min=1, max=9223372036854775807):coupon_id>"
+RECEIPT_HEADER = "X-Ticket-Receipt"
+SERVING_FRESH_S = 0.25
+"""How long a process answers `/serving` from its own copy."""
+SHOWN_REFUSALS = frozenset({"not_open", "closed", "sold_out"})
+
+_served: dict[int, tuple[float, bytes]] = {}
+
+
+@bp.post(f"/coupons/{COUPON}/claim")
+@csrf.exempt  # checked below: who is not signed in is sent to sign in, whatever token they bring
+def claim(coupon_id: int) -> WerkzeugResponse:
+    page = url_for("coupons.show", coupon_id=coupon_id)
+    if not current_user.is_authenticated:
+        if wants_json():
+            raise Unauthenticated
+        return redirect(url_for("accounts.login", next=page), 303)
+    csrf.protect()
+    try:
+        ticket = issuing.claim(coupon_id, current_user.id)
+    except Refused as refused:
+        if wants_json() or refused.code not in SHOWN_REFUSALS:
+            raise
+        return redirect(url_for("coupons.show", coupon_id=coupon_id, notice=refused.code), 303)
+    if wants_json():
+        return _ticket_answer(coupon_id, ticket)
+    notice = "already" if ticket.state == "issued" else None
+    return redirect(url_for("coupons.show", coupon_id=coupon_id, notice=notice), 303)
+
+
+@bp.get(f"/coupons/{COUPON}/ticket")
+def ticket(coupon_id: int) -> Response:
+    if not current_user.is_authenticated:
+        raise Unauthenticated
+    return _ticket_answer(coupon_id, ticket_of(coupon_id, current_user.id))
+
+
+@bp.get(f"/coupons/{COUPON}/serving")
+def serving(coupon_id: int) -> Response:
+    """Answer with the public numbers, at most SERVING_FRESH_S old, the same for everyone."""
+    now = time.monotonic()
+    fresh_until, body = _served.get(coupon_id, (0.0, b""))
+    if now >= fresh_until:
+        body = _serving_json(issuing.serving(coupon_id))
+        _served[coupon_id] = (now + SERVING_FRESH_S, body)
+    return Response(body, content_type="application/json", headers={"Cache-Control": "public, max-age=1"})
+
+
+def ticket_of(coupon_id: int, user_id: int) -> Ticket:
+    """Return where the user stands; lost when they hold a receipt for a ticket that Redis does not know."""
+    found = issuing.standing(coupon_id, user_id)
+    if found.state == "none" and _presented(coupon_id, user_id):
+        return Ticket("lost", found.epoch)
+    return found
+
+
+def receipt_for(coupon_id: int, user_id: int, ticket: Ticket) -> str | None:
+    if ticket.number is None:
+        return None
+    return receipts.sign(
+        current_app.config["SECRET_KEY"], Receipt(coupon_id, user_id, ticket.number, ticket.epoch)
+    )
+
+
+def _presented(coupon_id: int, user_id: int) -> bool:
+    receipt = receipts.read(current_app.config["SECRET_KEY"], request.headers.get(RECEIPT_HEADER, ""))
+    return receipt is not None and (receipt.coupon_id, receipt.user_id) == (coupon_id, user_id)
+
+
+def _ticket_answer(coupon_id: int, ticket: Ticket) -> Response:
+    body = {
+        "state": ticket.state,
+        "number": ticket.number,
+        "ahead": ticket.ahead,
+        "code": ticket.code,
+        "receipt": receipt_for(coupon_id, current_user.id, ticket),
+        "epoch": ticket.epoch,
+        "next_ms": next_ms(ticket.ahead or 0),
+    }
+    return Response(json.dumps(body), content_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+def _serving_json(serving: Serving) -> bytes:
+    body = {
+        "state": serving.state,
+        "serving": serving.serving,
+        "last": serving.last,
+        "issued": serving.issued,
+        "quota": serving.quota,
+        "epoch": serving.epoch,
+        "now_ms": serving.now_ms,
+        "opens_at_ms": serving.opens_at_ms,
+        "closes_at_ms": serving.closes_at_ms,
+        "next_ms": next_ms(serving.waiting),
+    }
+    return json.dumps(body).encode()
+
+
+def next_ms(ahead: int) -> int:
+    """Return when to ask again, in ms: 1 s near the front, up to 10 s far from it, longer only to keep the polls of
+    that many waiting people within POLLS_PER_SECOND."""
+    by_distance = next(
+        (pause for limit, pause in ((500, 1000), (2000, 2000), (10_000, 4000)) if ahead < limit), 10_000
+    )
+    return int(max(by_distance, ahead * 1000 // current_app.config["POLLS_PER_SECOND"]))
