@@ -28,7 +28,8 @@ SAID_BY_US = "firstcome: "
 READY_S = 60
 STOP_S = {"web": 15, "sweeper": 10, "worker": 35}
 """How long each part may take to stop, in this order. A worker finishes its job, which has 30 s."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 3.0
+"""Between a death and the next start. Within 10 s of a store's recovery every line has to move again."""
 STEADY_S = 30
 """A part that lived so long is started again after the first pause, not after the next longer one."""
 
@@ -83,7 +84,7 @@ class Supervisor:
     def wait_until_ready(self) -> bool:
         """Start the parts and wait for all of them; return False when told to stop. Raises Refusal when one fails."""
         until = time.monotonic() + READY_S
-        for part in self.parts:
+        for part in self.parts if not self.stopping else []:
             part.keep_running()
         while not self.stopping:
             if _is_ready(answer := _readyz(self.port)):
@@ -131,12 +132,13 @@ def run(port: int, var: Path, cleanup: ExitStack) -> None:
         cleanup.callback(valkey.stop)
         valkey.start(pass_fds=(lock,))
         supervisor.parts.append(Part("valkey", partial(valkey.spawn, pass_fds=(lock,)), valkey.process))
-    _prepare(environ, *(["--demo"] if embedded and not os.environ.get("DATABASE_URL") else []))
+    demo = embedded and not os.environ.get("DATABASE_URL")
+    _prepare(environ, *(["--demo"] if demo else []))
     for name, command in procfile().items():
         supervisor.parts.append(Part(name, partial(spawn, command, env=environ, pass_fds=(lock,))))
     cleanup.callback(supervisor.stop)
     if supervisor.wait_until_ready():
-        _tell(port, var)
+        _tell(port, _sign_ins(var) if demo else [])
         supervisor.keep_running()
 
 
@@ -168,13 +170,13 @@ def _var_dir() -> Path:
 
 def _lock(var: Path) -> int:
     """Lock the directory. Every part inherits the lock, so it is held until the last of them is gone."""
-    lock = os.open(var / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
+        lock = os.open(var / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise Refusal(
-            f"already running on {var}; stop it first, or set VAR_DIR to another directory"
-        ) from None
+        raise Refusal(f"already running on {var}; stop it first, or set VAR_DIR to another") from None
+    except OSError as error:
+        raise Refusal(f"VAR_DIR {var} cannot be used: {error.strerror}") from None
     return lock
 
 
@@ -195,8 +197,8 @@ def _environment(port: int, var: Path) -> Mapping[str, str]:
 
 def _secret_key(path: Path) -> str:
     """Return the key that signs sessions and receipts; made once, and kept so that they outlive a restart."""
-    if not path.exists():
-        path.touch(mode=0o600)
+    path.touch(mode=0o600)
+    if not path.read_text().strip():
         path.write_text(secrets.token_hex(32))
     return path.read_text().strip()
 
@@ -230,13 +232,13 @@ def _is_ready(answer: dict[str, Any]) -> bool:
     return answer["http"] == 200 and parts.get("workers", 0) >= 1 and parts.get("sweeper") is True
 
 
-def _tell(port: int, var: Path) -> None:
-    demo = var / "demo.json"
-    lines = [f"ready http://127.0.0.1:{port}"]
-    if demo.exists():
-        accounts = json.loads(demo.read_text())["accounts"]
-        lines += [f"  sign in: {account['email']}  {account['password']}" for account in accounts]
-    print("\n".join(lines), flush=True)
+def _tell(port: int, sign_ins: list[str]) -> None:
+    print("\n".join([f"ready http://127.0.0.1:{port}", *sign_ins]), flush=True)
+
+
+def _sign_ins(var: Path) -> list[str]:
+    accounts = json.loads((var / "demo.json").read_text())["accounts"]
+    return [f"  sign in: {account['email']}  {account['password']}" for account in accounts]
 
 
 def _ending(code: int) -> str:

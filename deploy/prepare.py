@@ -1,4 +1,4 @@
-"""What `make run` does once before it starts the parts: check the settings, migrate, and with `--demo` the demo data."""
+"""What `make run` does once, before it starts the parts: check the settings, migrate, make the demo data (`--demo`)."""
 
 import sys
 

@@ -31,7 +31,11 @@ def at_once(app, calls: list[Callable[[], Any]]) -> list[Any]:
 
 def issued_users(coupon_id: int) -> list[int]:
     db.session.rollback()
-    query = select(CouponIssue.user_id).where(CouponIssue.coupon_id == coupon_id).order_by(CouponIssue.ticket_number)
+    query = (
+        select(CouponIssue.user_id)
+        .where(CouponIssue.coupon_id == coupon_id)
+        .order_by(CouponIssue.ticket_number)
+    )
     return list(db.session.scalars(query))
 
 
@@ -136,7 +140,10 @@ def test_control_without_the_lock_the_quota_is_issued_twice(app, monkeypatch, qu
     def unlocked(coupon_id: int):
         with db.engine.connect() as connection:
             coupons = Coupon.__table__
-            yield connection, connection.execute(select(coupons).where(coupons.c.id == coupon_id)).one_or_none()
+            yield (
+                connection,
+                connection.execute(select(coupons).where(coupons.c.id == coupon_id)).one_or_none(),
+            )
 
     assert second_worker_overtakes(app, monkeypatch, quota, unlocked) == (quota, 2 * quota)
 

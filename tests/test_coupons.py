@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import delete, update
+
 from tests.builders import make_coupon, make_user, sign_in
 from tests.visits import PROGRAM, assert_refused, context_of, nothing_changes, page_token, post, visit
 from webapp import issuing
@@ -97,7 +98,7 @@ def test_scheduled(client):
     offer = context["offer"]
     assert (offer.state, offer.discount_amount, offer.min_available_amount) == ("scheduled", 5000, 20_000)
     assert offer.opens_at - utcnow() < timedelta(seconds=60) < offer.closes_at - utcnow()
-    assert (context["poll"], context["refresh_s"]) == (True, 5)
+    assert (context["poll"], context["refresh_s"]) == (True, 30)
 
 
 def test_open_then_waiting_then_issued(app, client):
@@ -186,16 +187,19 @@ def test_rejected(client, fate):
 
 
 @on_sqlite
-@pytest.mark.parametrize(
-    ("query", "notice"),
-    [
-        *(("?notice=not_open", "not_open"), ("?notice=closed", "closed"), ("?notice=sold_out", "sold_out")),
-        *(("", None), ("?notice=", None), ("?notice=busy", None), ("?notice=<script>", None)),
-        *(("?notice=%ff%00", None), ("?notice=closed&notice=x", "closed")),
-    ],
-)
-def test_only_our_own_notices_are_shown(client, query, notice):
-    assert page_of(client, make_coupon(), query)["notice"] == notice
+def test_only_our_own_notices_are_shown(client):
+    coupon = make_coupon()
+    for notice in ("not_open", "closed", "sold_out"):
+        assert page_of(client, coupon, f"?notice={notice}")["notice"] == notice
+    for query in (
+        "",
+        "?notice=",
+        "?notice=busy",
+        "?notice=<script>",
+        "?notice=%ff%00",
+        "?notice=x&notice=closed",
+    ):
+        assert page_of(client, coupon, query)["notice"] is None
 
 
 def test_looking_changes_nothing(client):

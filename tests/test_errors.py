@@ -7,6 +7,7 @@ import pytest
 import redis
 from flask import Flask, abort
 from sqlalchemy.exc import OperationalError
+
 from tests.builders import make_coupon, make_user, sign_in
 from tests.conftest import Browser, close, settings
 from tests.visits import (
@@ -251,20 +252,19 @@ class Unreadable(io.BytesIO):
 
 @both
 @pytest.mark.parametrize("address", ["/login", "/register", "/logout", "/coupons/{coupon}/claim"])
-@pytest.mark.parametrize("kind", ["field", "multipart", "raw"])
-def test_too_large_a_body_is_refused(client, accept, address, kind):
+def test_too_large_a_body_is_refused(client, accept, address):
     coupon, token = make_coupon(), sign_in(client, make_user())
     much = "x" * 70_000
-    body = {
-        "field": {"data": {"email": much, "csrf_token": token}},
-        "multipart": {"data": {"email": much, "csrf_token": token}, "content_type": "multipart/form-data"},
-        "raw": {"data": much, "content_type": "application/x-www-form-urlencoded"},
-    }[kind]
+    bodies = [
+        {"data": {"email": much, "csrf_token": token}},
+        {"data": {"email": much, "csrf_token": token}, "content_type": "multipart/form-data"},
+        {"data": much, "content_type": "application/x-www-form-urlencoded"},
+    ]
+    headers = {"Accept": accept, "Accept-Language": "en"}
     with nothing_changes():
-        answer = client.post(
-            address.format(coupon=coupon), headers={"Accept": accept, "Accept-Language": "en"}, **body
-        )
-    assert_refused(answer, 413, "http_413")
+        for body in bodies:
+            answer = client.post(address.format(coupon=coupon), headers=headers, **body)
+            assert_refused(answer, 413, "http_413")
 
 
 BODIES = {
@@ -288,15 +288,17 @@ BODIES = {
 }
 
 
-@both
 @pytest.mark.parametrize("kind", BODIES)
 @pytest.mark.parametrize("address", ["/login", "/register"])
-def test_strange_bodies_are_empty_forms(client, accept, address, kind):
+def test_strange_bodies_are_empty_forms(client, address, kind):
     body, content_type = BODIES[kind]
-    headers = {"Accept": accept, "Accept-Language": "en", "X-CSRFToken": page_token(client)}
+    headers = {"Accept-Language": "en", "X-CSRFToken": page_token(client)}
     with nothing_changes():
-        answer = client.post(address, data=body, content_type=content_type, headers=headers)
-    assert_refused(answer, *((413, "http_413") if kind == "many parts" else (422, "invalid")))
+        for accept in (BROWSER, PROGRAM):
+            answer = client.post(
+                address, data=body, content_type=content_type, headers=headers | {"Accept": accept}
+            )
+            assert_refused(answer, *((413, "http_413") if kind == "many parts" else (422, "invalid")))
 
 
 STRANGE_HEADERS = [

@@ -1,13 +1,13 @@
 """Alive, and able to work."""
 
 import pytest
+
+from jobs.sweeper import sweep
+from jobs.worker import make_worker
 from tests.conftest import Browser, close, settings
 from tests.test_errors import NOBODY
 from webapp import create_app
 from webapp.extensions import SWEEPER_ALIVE_KEY, bell_queue, line_redis
-
-from jobs.sweeper import sweep
-from jobs.worker import make_worker
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 NO_SQL = "sqlite:////no/such/directory/x.db"

@@ -136,7 +136,13 @@ def test_deleted_and_blocked_accounts_are_skipped_with_a_reason():
     issuing.admit(coupon)
     assert issued(coupon) == [(2, users[1]), (4, users[3])]
     assert sorted(events(coupon, "rejected"), key=str) == sorted(
-        [(0, None, "not a user"), (1, None, "not a user"), (1, users[0], "deleted"), (3, users[2], "blocked")], key=str
+        [
+            (0, None, "not a user"),
+            (1, None, "not a user"),
+            (1, users[0], "deleted"),
+            (3, users[2], "blocked"),
+        ],
+        key=str,
     )
     rejected = issuing.standing(coupon, users[2])
     assert (rejected.state, rejected.reason) == ("rejected", "blocked")
@@ -326,7 +332,12 @@ def test_the_ring_survives_a_queue_that_does_not_answer(app, monkeypatch):
 
 def test_the_same_rules_bind_creating_and_changing():
     start = datetime(2030, 1, 1, tzinfo=UTC)
-    good = {"title": "T", "total_quantity": 5, "issue_start_at": start, "issue_end_at": start + timedelta(hours=1)}
+    good = {
+        "title": "T",
+        "total_quantity": 5,
+        "issue_start_at": start,
+        "issue_end_at": start + timedelta(hours=1),
+    }
     bad = [
         {"title": "  "},
         {"title": "x" * 101},

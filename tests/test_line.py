@@ -202,7 +202,13 @@ def test_every_script_survives_script_flush(open_line):
 
 
 def test_all_keys_of_a_coupon_share_one_cluster_slot(open_line):
-    keys = [open_line.gate_key, open_line.line_key, open_line.standby_key, open_line.results_key, open_line.bell_key]
+    keys = [
+        open_line.gate_key,
+        open_line.line_key,
+        open_line.standby_key,
+        open_line.results_key,
+        open_line.bell_key,
+    ]
     assert {redis.crc.key_slot(key.encode()) for key in keys} == {redis.crc.key_slot(b"{coupon:7}")}
 
 

@@ -4,6 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from webapp import passwords
 from webapp.passwords import TooManyHashes, hash_password
 

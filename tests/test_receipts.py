@@ -20,7 +20,9 @@ def test_an_altered_fact_is_no_receipt(field):
     assert read(KEY, f"{facts}.{signature}") is None
 
 
-@pytest.mark.parametrize("text", ["", ".", "....", "1.2.3.4.", "1.2.3.4.한글", "1.2.3.4.\x00", "a.b.c.d.e", "\udc80"])
+@pytest.mark.parametrize(
+    "text", ["", ".", "....", "1.2.3.4.", "1.2.3.4.한글", "1.2.3.4.\x00", "a.b.c.d.e", "\udc80"]
+)
 def test_nonsense_is_no_receipt(text):
     assert read(KEY, text) is None
 

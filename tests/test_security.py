@@ -4,9 +4,10 @@ import re
 from http.cookies import SimpleCookie
 
 import pytest
+
 from tests.builders import make_coupon, make_user, sign_in
 from tests.conftest import Browser, close, settings
-from tests.visits import BROWSER, PROGRAM, assert_refused, page_token, visit
+from tests.visits import BROWSER, PROGRAM, assert_refused, visit
 from webapp import create_app
 from webapp.accounts import load_visitor
 
@@ -164,11 +165,3 @@ def test_pages_of_one_person_are_kept_by_no_shared_cache(client):
             assert "Cookie" not in answer.headers.get("Vary", "")
         elif "Set-Cookie" in answer.headers or "csrf" in answer.text:
             assert "Cookie" in answer.headers["Vary"], address
-
-
-def test_a_public_answer_gives_nobody_a_session(client):
-    make_coupon()
-    token = page_token(client)
-    assert token
-    answer = client.application.test_client().get("/static/style.css")
-    assert "Set-Cookie" not in answer.headers

@@ -6,6 +6,7 @@ import pytest
 import redis
 from flask import current_app
 from sqlalchemy import delete, event, update
+
 from tests.builders import make_coupon, make_user, sign_in
 from tests.visits import (
     BROWSER,
@@ -149,21 +150,23 @@ def test_who_is_not_signed_in_is_sent_to_sign_in_whatever_token_they_bring(clien
 
 
 @both
-@pytest.mark.parametrize("wrong", ["", "nonsense", "\xff"])
-def test_no_claim_without_the_token(client, token, accept, wrong):
+def test_no_claim_without_the_token(client, token, accept):
     coupon = make_coupon()
     with nothing_changes():
-        assert_refused(claim(client, coupon, accept, wrong), 400, "bad_csrf")
+        for wrong in ("", "nonsense", "\xff"):
+            assert_refused(claim(client, coupon, accept, wrong), 400, "bad_csrf")
 
 
+@on_sqlite
 @both
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
-def test_a_claim_is_a_post(client, token, accept, method):
+def test_a_claim_is_a_post(client, token, accept):
     coupon = make_coupon()
+    headers = {"Accept": accept, "Accept-Language": "en"}
     with nothing_changes():
-        answer = client.open(f"/coupons/{coupon}/claim", method=method, headers={"Accept": accept})
-    assert_refused(answer, 405, "http_405")
-    assert "POST" in answer.headers["Allow"]
+        for method in ("GET", "PUT", "DELETE", "PATCH"):
+            answer = client.open(f"/coupons/{coupon}/claim", method=method, headers=headers)
+            assert_refused(answer, 405, "http_405")
+            assert "POST" in answer.headers["Allow"]
 
 
 def test_before_the_start_a_page_explains_and_nothing_is_kept(client, token):
@@ -330,20 +333,20 @@ def signed(app, *facts: int) -> str:
     return receipts.sign(app.config["SECRET_KEY"], Receipt(*facts))
 
 
-@pytest.mark.parametrize("kind", ["other user", "other coupon", "altered", "other key", "unsigned"])
-def test_the_receipt_of_something_else_proves_nothing(app, client, kind):
+def test_the_receipt_of_something_else_proves_nothing(app, client):
     coupon, user, other = make_coupon(), make_user(), make_user()
     sign_in(client, user)
     mine = signed(app, coupon, user.id, 1, 1)
-    receipt = {
+    others = {
         "other user": signed(app, coupon, other.id, 1, 1),
         "other coupon": signed(app, coupon + 1, user.id, 1, 1),
         "altered": f"{coupon}.{user.id}.2.1." + mine.rpartition(".")[2],
         "other key": receipts.sign("x" * 32, Receipt(coupon, user.id, 1, 1)),
         "unsigned": f"{coupon}.{user.id}.1.1.",
-    }[kind]
+    }
     assert ticket(client, coupon, **{"X-Ticket-Receipt": mine}).get_json()["state"] == "lost"
-    assert ticket(client, coupon, **{"X-Ticket-Receipt": receipt}).get_json()["state"] == "none"
+    for kind, receipt in others.items():
+        assert ticket(client, coupon, **{"X-Ticket-Receipt": receipt}).get_json()["state"] == "none", kind
 
 
 HOSTILE = [
@@ -364,12 +367,12 @@ HOSTILE = [
 
 
 @on_sqlite
-@pytest.mark.parametrize("receipt", HOSTILE)
-def test_hostile_receipts_do_no_harm(client, token, receipt):
+def test_hostile_receipts_do_no_harm(client, token):
     coupon = make_coupon()
     with nothing_changes():
-        answer = ticket(client, coupon, **{"X-Ticket-Receipt": receipt})
-    assert (answer.status_code, answer.get_json()["state"]) == (200, "none")
+        for receipt in HOSTILE:
+            answer = ticket(client, coupon, **{"X-Ticket-Receipt": receipt})
+            assert (answer.status_code, answer.get_json()["state"]) == (200, "none"), receipt
 
 
 # Serving
@@ -382,8 +385,16 @@ def test_the_public_numbers(app, client):
     body = answer.get_json()
     assert set(body) == SERVING
     assert body | {"now_ms": 0, "opens_at_ms": 0, "closes_at_ms": 0} == {
-        **{"state": "open", "serving": 0, "last": 3, "issued": 0, "quota": 2, "epoch": 1, "next_ms": 1000},
-        **{"now_ms": 0, "opens_at_ms": 0, "closes_at_ms": 0},
+        "state": "open",
+        "serving": 0,
+        "last": 3,
+        "issued": 0,
+        "quota": 2,
+        "epoch": 1,
+        "next_ms": 1000,
+        "now_ms": 0,
+        "opens_at_ms": 0,
+        "closes_at_ms": 0,
     }
     assert abs(body["now_ms"] - utcnow().timestamp() * 1000) < 5000
     assert body["opens_at_ms"] < body["now_ms"] < body["closes_at_ms"]

@@ -2,6 +2,7 @@
 
 import pytest
 from sqlalchemy import select, update
+
 from tests.builders import make_coupon, make_user, sign_in
 from tests.visits import BROWSER, PROGRAM, assert_refused, context_of, visit
 from webapp import issuing

@@ -9,11 +9,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 import redis
 from rq import Webhook
-from rq.executions import Execution
 from rq.job import Job, JobStatus
-from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 from sqlalchemy import func, select, update
+
+from jobs import sweeper, worker
+from jobs.sweeper import sweep
+from jobs.worker import AllowedJob, make_worker
 from tests.builders import make_coupon, make_user, make_users
 from webapp import issuing
 from webapp.extensions import QUEUE_NAME, SWEEPER_ALIVE_KEY, bell_queue, connect_redis, db, line_redis
@@ -21,10 +23,6 @@ from webapp.issuing import ADMISSION_JOB
 from webapp.line import Line
 from webapp.models import CLOSED, DRAFT, PAUSED, Coupon, CouponIssue, utcnow
 from webapp.policy import change_coupon
-
-from jobs import sweeper, worker
-from jobs.sweeper import sweep
-from jobs.worker import AllowedJob, make_worker
 
 pytestmark = pytest.mark.usefixtures("app")
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -102,15 +100,13 @@ MARK, AFTER = "tests.test_worker.mark", "tests.test_worker.mark_after"
 
 
 @on_sqlite
-@pytest.mark.parametrize(
-    "name", ["os.system", "subprocess.check_call", "builtins.eval", MARK, "", "jobs.admission", "rq.job.Job"]
-)
-def test_only_the_admission_is_run(marked, name):
-    argument = f"touch {marked}" if name == "os.system" else str(marked)
-    bell_queue().enqueue(name or "x", argument)
+def test_only_the_admission_is_run(marked):
+    names = ["os.system", "subprocess.check_call", "builtins.eval", MARK, "x", "jobs.admission", "rq.job.Job"]
+    for name in names:
+        bell_queue().enqueue(name, f"touch {marked}" if name == "os.system" else str(marked))
     work()
     assert not marked.exists()
-    assert len(failed()) == 1
+    assert len(failed()) == len(names)
 
 
 @on_sqlite
@@ -124,37 +120,48 @@ def test_the_control_an_ordinary_worker_runs_anything(marked, monkeypatch):
 
 
 @on_sqlite
-@pytest.mark.parametrize(
-    ("arguments", "keywords"),
-    [
-        *((["1"], {}), ([1.0], {}), ([True], {}), ([None], {}), ([[1]], {}), ([{"a": 1}], {})),
-        *(([1, "x"], {}), ([], {"coupon_id": 1}), ([1], {"x": 1})),
-    ],
-)
-def test_the_admission_takes_integers_only(arguments, keywords):
+def test_the_admission_takes_integers_only():
     make_coupon()
-    bell_queue().enqueue_call(ADMISSION_JOB, args=arguments, kwargs=keywords)
+    refused = [
+        (["1"], {}),
+        ([1.0], {}),
+        ([True], {}),
+        ([None], {}),
+        ([[1]], {}),
+        ([{"a": 1}], {}),
+        ([1, "x"], {}),
+    ]
+    refused += [([], {"coupon_id": 1}), ([1], {"x": 1})]
+    for arguments, keywords in refused:
+        bell_queue().enqueue_call(ADMISSION_JOB, args=arguments, kwargs=keywords)
     work()
-    assert len(failed()) == 1
+    assert len(failed()) == len(refused)
 
 
 @on_sqlite
-@pytest.mark.parametrize(
-    "data", [b"", b"{}", b"null", b"[1]", b"\x80\x04cos\nsystem\n.", b"x\x9c", b'["os.system", "x", [], {}]']
-)
-def test_jobs_that_cannot_be_read_fail_and_the_next_ones_run(data):
+def test_jobs_that_cannot_be_read_do_not_stop_the_worker():
     coupon = make_coupon()
-    strange = bell_queue().enqueue(ADMISSION_JOB, coupon)
-    bell_queue().connection.hset(strange.key, "data", data)
+    unreadable = [
+        b"",
+        b"{}",
+        b"null",
+        b"[1]",
+        b"\x80\x04cos\nsystem\n.",
+        b"x\x9c",
+        b'["os.system", "x", [], {}]',
+    ]
+    for data in unreadable:
+        strange = bell_queue().enqueue(ADMISSION_JOB, coupon)
+        bell_queue().connection.hset(strange.key, "data", data)
     claim_all(coupon, 1)
     work()
     assert issued(coupon) == 1
 
 
 @on_sqlite
-@pytest.mark.parametrize("argument", [-1, 0, 2**63, 10**40])
-def test_numbers_that_are_no_coupon_do_no_harm(argument):
-    issuing.ring(argument)
+def test_numbers_that_are_no_coupon_do_no_harm():
+    for number in (-1, 0, 4711, 2**63, 10**40):
+        issuing.ring(number)
     coupon = make_coupon()
     claim_all(coupon, 1)
     work()
@@ -169,9 +176,9 @@ def enqueue_with_callbacks(path: object, argument: object) -> Job:
 
 
 @on_sqlite
-@pytest.mark.parametrize("argument", [1, "not a number"], ids=["success", "failure"])
-def test_callbacks_are_not_called(marked, argument):
-    enqueue_with_callbacks(marked, argument)
+def test_callbacks_are_not_called(marked):
+    enqueue_with_callbacks(marked, 1)
+    enqueue_with_callbacks(marked, "not a number")
     work()
     assert not marked.exists()
 
@@ -189,8 +196,8 @@ def abandon(job: Job) -> None:
     queue = bell_queue()
     queue.remove(job)
     job.set_status(JobStatus.STARTED)
-    execution = Execution.create(job, ttl=-1, pipeline=queue.connection)
-    StartedJobRegistry(queue=queue).add_execution(execution, pipeline=queue.connection, ttl=-1)
+    long_ago = 1.0
+    queue.connection.zadd(queue.started_job_registry.key, {f"{job.id}:of-a-dead-worker": long_ago})
 
 
 @on_sqlite
@@ -215,7 +222,7 @@ def listener():
     heard: list[str] = []
 
     class Answer(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+        def do_GET(self) -> None:
             heard.append(self.path)
             self.send_response(204)
             self.end_headers()
@@ -232,7 +239,7 @@ def listener():
 
 
 def ring_with_webhook(url: str) -> None:
-    hooks = [Webhook(f"{url}/{status}", status) for status in (JobStatus.FINISHED, JobStatus.FAILED)]
+    hooks = [Webhook(f"{url}/{status.value}", status) for status in (JobStatus.FINISHED, JobStatus.FAILED)]
     bell_queue().enqueue(ADMISSION_JOB, 1, webhooks=hooks)
 
 
@@ -459,4 +466,4 @@ def test_an_outage_is_waited_out_and_said_once(app, monkeypatch, caplog):
 def test_the_jobs_have_a_name_that_exists():
     module, _, function = ADMISSION_JOB.rpartition(".")
     assert callable(getattr(__import__(module, fromlist=[function]), function))
-    assert worker.ALLOWED_JOBS == {ADMISSION_JOB}
+    assert {ADMISSION_JOB} == worker.ALLOWED_JOBS

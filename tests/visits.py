@@ -9,8 +9,9 @@ from typing import Any
 from flask import Flask, current_app, template_rendered
 from flask.testing import FlaskClient
 from sqlalchemy import select
-from webapp.extensions import db
 from werkzeug.test import TestResponse
+
+from webapp.extensions import db
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 """What Chromium and Firefox send as Accept."""
@@ -19,7 +20,7 @@ PROGRAM = "application/json"
 
 def visit(client: FlaskClient, address: str, accept: str = BROWSER, **options: Any) -> TestResponse:
     headers = {"Accept": accept, "Accept-Language": "en"} | options.pop("headers", {})
-    return client.get(address, headers=headers, **options)
+    return client.get(address, headers=headers, buffered=True, **options)
 
 
 def context_of(client: FlaskClient, address: str) -> dict[str, Any]:

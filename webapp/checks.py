@@ -6,6 +6,8 @@ from typing import Any, NoReturn
 
 import redis
 from environs import EnvError
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from webapp.config import SECRET_KEY_BYTES, load
 from webapp.extensions import connect_redis
@@ -18,6 +20,7 @@ def refuse_unsafe_start() -> None:
     except EnvError as error:
         _refuse(str(error))
     _check_secret(os.environ.get("SECRET_KEY", ""))
+    _check_database_url(settings["SQLALCHEMY_DATABASE_URI"])
     for name in ("REDIS_URL", "QUEUE_REDIS_URL"):
         _check_redis(name, settings)
 
@@ -27,6 +30,15 @@ def _check_secret(secret: str) -> None:
         _refuse(
             f"SECRET_KEY must be set to at least {SECRET_KEY_BYTES} random bytes, "
             "e.g. from: python -c 'import secrets; print(secrets.token_hex(32))'"
+        )
+
+
+def _check_database_url(url: str) -> None:
+    try:
+        make_url(url).get_dialect()
+    except ArgumentError:
+        _refuse(
+            "DATABASE_URL is not an address such as mysql+pymysql://user:password@host/name?charset=utf8mb4"
         )
 
 

@@ -44,6 +44,8 @@ def wants_json() -> bool:
     """Whether the client asked for JSON; the two polled addresses answer nothing else."""
     if request.endpoint in ("tickets.ticket", "tickets.serving"):
         return True
+    if request.headers.get("Accept") == "application/json":
+        return True
     accepted = request.accept_mimetypes
     return max(accepted["application/json"], accepted["application/problem+json"]) > accepted["text/html"]
 

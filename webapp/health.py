@@ -29,7 +29,9 @@ def readyz() -> tuple[Response, int]:
     ready = all(part == "ok" for part in parts.values())
     parts["workers"] = _workers() if parts["queue"] == "ok" else 0
     parts["sweeper"] = parts["redis"] == "ok" and bool(line_redis().exists(SWEEPER_ALIVE_KEY))
-    return jsonify(status="ready" if ready else "unavailable", parts=parts), 200 if ready else 503
+    answer = jsonify(status="ready" if ready else "unavailable", parts=parts)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer, 200 if ready else 503
 
 
 def _redis() -> str:

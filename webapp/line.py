@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import redis
 from redis.commands.core import Script
@@ -176,7 +176,7 @@ class Line:
     def seed(self, policy: Policy, *, epoch: int, floor: int, serving: int) -> bool:
         """Create the gate with its counter above the floor; False, and nothing changed, when there is one."""
         keys = [self.gate_key, self.line_key, self.standby_key]
-        return self._run("seed_gate", keys, [*policy.args(), epoch, floor, serving]) == 1
+        return bool(self._run("seed_gate", keys, [*policy.args(), epoch, floor, serving]))
 
     def restore_results(self, results: Mapping[str, str]) -> None:
         """Write results that SQL knows, in one pipeline; "issued" overrides anything."""
@@ -202,7 +202,7 @@ class Line:
 
     def ring(self) -> bool:
         """Set the bell when somebody waits and nobody rang; True tells the caller to enqueue one admission job."""
-        return self._run("ring_bell", [self.line_key, self.bell_key], [BELL_MS]) == 1
+        return bool(self._run("ring_bell", [self.line_key, self.bell_key], [BELL_MS]))
 
     def quiet_bell(self) -> None:
         """Take the bell away before reading the line, so that no ticket comes in unheard."""
@@ -220,7 +220,7 @@ class Line:
 def _script(name: str) -> Script:
     """Return the script of `lua/<name>.lua`; it loads itself again after SCRIPT FLUSH."""
     text = (Path(__file__).parent / "lua" / f"{name}.lua").read_text()
-    return cast(Script, redis.Redis().register_script(text))
+    return redis.Redis().register_script(text)
 
 
 def _gate(fields: dict[str, str], waiting: int, now_ms: int) -> Gate:

@@ -51,6 +51,8 @@ def create_coupon(*, rehearsal: bool = False, **fields: Any) -> int:
 
     Fields: title, issue_start_at, issue_end_at (aware datetimes); total_quantity (None = unlimited), discount_amount,
     min_available_amount (won), valid_until, status. Raises PolicyError and creates nothing when one breaks a rule.
+    redis.RedisError after the commit leaves the coupon created, to be published by the sweeper; whoever needs its
+    id then creates a draft first.
     """
     values = _with_defaults(fields)
     _validate(values, issued=0)

@@ -41,7 +41,7 @@ def locale() -> str:
 
 
 def won(amount: int) -> str:
-    return _("₩%(amount)s", amount=thousands(amount))
+    return str(_("₩%(amount)s", amount=thousands(amount)))
 
 
 def thousands(number: int) -> str:

@@ -25,24 +25,25 @@ _served: dict[int, tuple[float, bytes]] = {}
 
 
 @bp.post(f"/coupons/{COUPON}/claim")
-@csrf.exempt  # checked below: who is not signed in is sent to sign in, whatever token they bring
+# Checked inside: who is not signed in is sent to sign in, whatever token they bring.
+@csrf.exempt  # type: ignore[untyped-decorator]
 def claim(coupon_id: int) -> WerkzeugResponse:
-    page = url_for("coupons.show", coupon_id=coupon_id)
+    as_json = wants_json()
     if not current_user.is_authenticated:
-        if wants_json():
+        if as_json:
             raise Unauthenticated
+        page = url_for("coupons.show", coupon_id=coupon_id)
         return redirect(url_for("accounts.login", next=page), 303)
     csrf.protect()
     try:
         ticket = issuing.claim(coupon_id, current_user.id)
     except Refused as refused:
-        if wants_json() or refused.code not in SHOWN_REFUSALS:
+        if as_json or refused.code not in SHOWN_REFUSALS:
             raise
-        return redirect(url_for("coupons.show", coupon_id=coupon_id, notice=refused.code), 303)
-    if wants_json():
+        return _to_page(coupon_id, refused.code)
+    if as_json:
         return _ticket_answer(coupon_id, ticket)
-    notice = "already" if ticket.state == "issued" else None
-    return redirect(url_for("coupons.show", coupon_id=coupon_id, notice=notice), 303)
+    return _to_page(coupon_id, "already" if ticket.state == "issued" else None)
 
 
 @bp.get(f"/coupons/{COUPON}/ticket")
@@ -77,6 +78,10 @@ def receipt_for(coupon_id: int, user_id: int, ticket: Ticket) -> str | None:
     return receipts.sign(
         current_app.config["SECRET_KEY"], Receipt(coupon_id, user_id, ticket.number, ticket.epoch)
     )
+
+
+def _to_page(coupon_id: int, notice: str | None) -> WerkzeugResponse:
+    return redirect(url_for("coupons.show", coupon_id=coupon_id, notice=notice), 303)
 
 
 def _presented(coupon_id: int, user_id: int) -> bool:

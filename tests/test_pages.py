@@ -1,0 +1,170 @@
+"""Every state of a coupon's page, in both languages, and what no page may contain."""
+
+import gzip
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from tests.builders import make_coupon, make_user, sign_in
+from webapp import issuing, policy
+from webapp.extensions import db
+from webapp.issuing import Serving, Ticket
+from webapp.models import User, utcnow
+from webapp.presenting import page_state
+
+STATIC = Path(__file__).parent.parent / "static"
+KOREAN, ENGLISH = {"Accept-Language": "ko"}, {"Accept-Language": "en"}
+
+
+def anonymous(client) -> int:
+    return make_coupon(opens_in=60)
+
+
+def scheduled(client) -> int:
+    sign_in(client, make_user())
+    return make_coupon(opens_in=60)
+
+
+def opened(client) -> int:
+    sign_in(client, make_user())
+    return make_coupon(quota=1234)
+
+
+def paused(client) -> int:
+    sign_in(client, make_user())
+    return make_coupon(status="paused")
+
+
+def waiting(client) -> int:
+    coupon = make_coupon(quota=1)
+    for _ in range(2):
+        issuing.claim(coupon, make_user().id)
+    me = make_user()
+    sign_in(client, me)
+    issuing.claim(coupon, me.id)
+    return coupon
+
+
+def waiting_paused(client) -> int:
+    coupon = waiting(client)
+    policy.change_coupon(coupon, status="paused")
+    return coupon
+
+
+def issued(client) -> int:
+    coupon, me = make_coupon(valid_until=utcnow() + timedelta(days=9)), make_user()
+    sign_in(client, me)
+    issuing.claim(coupon, me.id)
+    issuing.admit(coupon)
+    return coupon
+
+
+def missed(client) -> int:
+    coupon = waiting(client)
+    issuing.admit(coupon)
+    return coupon
+
+
+def sold_out(client) -> int:
+    coupon = missed(client)
+    sign_in(client, make_user())
+    return coupon
+
+
+def ended(client) -> int:
+    sign_in(client, make_user())
+    return make_coupon(closes_in=-1)
+
+
+def rejected(client) -> int:
+    coupon, me = make_coupon(), make_user()
+    sign_in(client, me)
+    issuing.claim(coupon, me.id)
+    db.session.execute(update(User).where(User.id == me.id).values(blocked_at=utcnow()))
+    db.session.commit()
+    issuing.admit(coupon)
+    return coupon
+
+
+STATES = [
+    (anonymous, "로그인하고 참여하기", "Sign in to take part"),
+    (scheduled, "뒤에 시작해요", "Opens in"),
+    (scheduled, "새로고침하지 않아도 버튼이 열려요", "No refresh needed"),
+    (opened, "1,234</b>장 남았어요", "1,234</b> left"),
+    (paused, "잠시 멈췄어요", "Paused for a moment"),
+    (waiting, '앞에 <b data-field="ahead">2</b>명', '<b data-field="ahead">2</b> ahead'),
+    (waiting, "보다 앞선 분이 많아요", "More people are ahead than coupons left"),
+    (waiting_paused, "잠시 멈췄어요. 순번은 그대로예요", "Paused for a moment. Your place is safe"),
+    (issued, "축하해요! 쿠폰을 받았어요", "Congratulations, it's yours!"),
+    (issued, "까지 쓸 수 있어요", "Use by"),
+    (missed, "내 순번 3, 마지막 1", "You 3, last 1"),
+    (sold_out, "준비한 쿠폰이 모두 나갔어요", "All coupons are gone"),
+    (ended, "끝난 이벤트예요", "This event has ended"),
+    (rejected, "참여 대상이 아니에요", "Not eligible"),
+]
+
+
+@pytest.mark.parametrize(("state", "korean", "english"), STATES)
+def test_each_state_in_both_languages(app, client, state, korean, english):
+    coupon = state(client)
+    for headers, text in ((KOREAN, korean), (ENGLISH, english)):
+        answer = client.get(f"/coupons/{coupon}", headers=headers)
+        assert answer.status_code == 200
+        assert text in answer.text
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("state", sorted({state for state, *_ in STATES}, key=lambda state: state.__name__))
+def test_no_page_has_inline_code_and_every_page_is_light(app, client, state):
+    answer = client.get(f"/coupons/{state(client)}")
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=|javascript:", answer.text)
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    assert len(gzip.compress(answer.data)) <= 10 * 1024
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_waiting_page_reloads_itself_without_javascript_and_a_final_one_does_not(app, client):
+    coupon = waiting(client)
+    assert '<noscript><meta http-equiv="refresh"' in client.get(f"/coupons/{coupon}").text
+    issuing.admit(coupon)
+    assert "http-equiv" not in client.get(f"/coupons/{coupon}").text
+
+
+def test_style_and_scripts_are_within_their_budgets():
+    def weight(*names: str) -> int:
+        return len(gzip.compress(b"".join((STATIC / name).read_bytes() for name in names)))
+
+    assert weight("style.css") <= 6 * 1024
+    assert weight("coupon.js", "copy.js") <= 3 * 1024
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_chosen_language_wins_over_the_browsers(app, client):
+    answer = client.get("/language/en?next=/login", headers=KOREAN)
+    assert (answer.status_code, answer.location) == (303, "/login")
+    assert '<html lang="en">' in client.get("/", headers=KOREAN).text
+    assert client.get("/language/xx").status_code == 404
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_static_files_carry_a_version_of_their_content(app, client):
+    address = re.search(r"/static/style\.css\?v=\w{10}", client.get("/").text)
+    assert address is not None
+    with client.get(address.group()) as answer:
+        assert answer.status_code == 200
+
+
+def serving(state: str) -> Serving:
+    return Serving(state, 0, 0, 0, 1, 1, 0, 0, 0, None, 0)
+
+
+@pytest.mark.parametrize("state", ["scheduled", "open", "paused", "sold_out", "closed"])
+def test_who_has_a_place_or_a_result_sees_it_whatever_the_coupon_does(state):
+    shown = [
+        page_state(True, Ticket(own, 1), serving(state))
+        for own in ("issued", "waiting", "sold_out", "rejected")
+    ]
+    assert shown == ["issued", "waiting", "missed", "rejected"]
