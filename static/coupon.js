@@ -105,7 +105,8 @@ async function poll() {
 
 async function pollWaiting(serving) {
   if (facts.state !== "waiting") {
-    if (serving.state !== facts.servingState) await askTicket();
+    // Coupons may have come back and be gone again between two polls: then only the number has moved.
+    if (serving.state !== facts.servingState || serving.serving >= mine) await askTicket();
     return;
   }
   const maybeDecided = serving.serving >= mine || serving.state !== facts.servingState;
@@ -200,6 +201,7 @@ async function lookForLostPlace() {
 addEventListener("pageshow", (event) => event.persisted && reload());
 document.addEventListener("visibilitychange", () => !document.hidden && facts.poll && plan(0));
 
+for (const part of page.querySelectorAll("[data-needs-js]")) part.hidden = false;
 if (facts.receipt) localStorage.setItem(storeKey, facts.receipt);
 else lookForLostPlace().catch(() => {});
 if (page.querySelector("[data-final]")) page.querySelector("[data-final]").focus();

@@ -13,6 +13,7 @@ import flask_migrate
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2 import BytecodeCache, FileSystemBytecodeCache
 
 from deploy.processes import free_port
 from deploy.stores import MariaDB, Valkey
@@ -83,10 +84,18 @@ def database_url(request: pytest.FixtureRequest, directory: Path, valkey: Valkey
     return url
 
 
+@pytest.fixture(scope="session")
+def compiled_templates(directory: Path) -> BytecodeCache:
+    """What the apps of all tests share, or each would compile every template again."""
+    (directory / "templates").mkdir()
+    return FileSystemBytecodeCache(str(directory / "templates"))
+
+
 @pytest.fixture
-def app(database_url: str, valkey: Valkey) -> Iterator[Flask]:
+def app(database_url: str, valkey: Valkey, compiled_templates: BytecodeCache) -> Iterator[Flask]:
     """The app in a pushed context, on emptied stores."""
     app = create_app(settings(database_url, valkey.url))
+    app.jinja_env.bytecode_cache = compiled_templates
     app.test_client_class = Browser
     with app.app_context():
         empty()
@@ -150,5 +159,7 @@ def chromium_path() -> str:
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any], chromium_path: str) -> dict[str, Any]:
     """Have pytest-playwright drive the system's Chromium; as root it has no sandbox to run in."""
+    quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    quiet += ["--disable-component-update", "--disable-sync"]
     as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
-    return {**browser_type_launch_args, "executable_path": chromium_path, "args": as_root}
+    return {**browser_type_launch_args, "executable_path": chromium_path, "args": quiet + as_root}

@@ -4,10 +4,12 @@ import http.client
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -69,6 +71,15 @@ def readyz(installation: Installation) -> dict | None:
         return json.loads(answer.read())["parts"] if answer.status == 200 else None
     except OSError:
         return None
+    finally:
+        connection.close()
+
+
+def status(installation: Installation, path: str, headers: dict[str, str] | None = None) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", installation.port, timeout=5)
+    try:
+        connection.request("GET", path, headers=headers or {})
+        return connection.getresponse().status
     finally:
         connection.close()
 
@@ -147,6 +158,23 @@ def test_it_listens_on_this_machine_only(running):
             connection.connect()
 
 
+def test_requests_that_never_end_hold_nobody_up(running):
+    with ExitStack() as half_sent:
+        for _ in range(50):
+            connection = half_sent.enter_context(socket.create_connection(("127.0.0.1", running.port)))
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: ")
+        assert [status(running, "/healthz") for _ in range(4)] == [200] * 4
+
+
+@pytest.mark.parametrize("header", ["SCRIPT_NAME", "PATH_INFO", "REMOTE_USER", "X_FORWARDED_FOR"])
+def test_a_client_cannot_set_what_the_server_sets(running, header):
+    assert status(running, "/healthz", {header: "/elsewhere"}) == 200
+
+
+def test_a_client_cannot_say_that_it_came_over_https(running):
+    assert status(running, "/healthz", {"X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "off"}) == 200
+
+
 def test_a_second_start_on_the_same_directory_is_refused(running):
     line = start_refused(VAR_DIR=str(running.directory), PORT=str(free_port()))
     assert line.startswith(f"already running on {running.directory}")
@@ -167,7 +195,7 @@ def test_a_port_that_is_taken_is_refused(running):
         ("SECRET_KEY", "too short", "SECRET_KEY must be set to at least 32"),
         ("REDIS_URL", "redis://127.0.0.1:1/0", "REDIS_URL does not answer"),
         ("DATABASE_URL", "mysql+pymysql://nobody@127.0.0.1:1/none", "Can't connect to MySQL server"),
-        ("DATABASE_URL", "no url", "Could not parse SQLAlchemy URL"),
+        ("DATABASE_URL", "no url", "DATABASE_URL is not an address"),
         ("TRUSTED_PROXIES", "many", "TRUSTED_PROXIES"),
     ],
 )

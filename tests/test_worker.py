@@ -1,10 +1,10 @@
 """The worker runs the admission and nothing else; the sweeper mends what got lost."""
 
 import json
-import os
 import threading
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 import redis
@@ -83,7 +83,7 @@ def test_an_unknown_coupon_is_no_failure():
 
 def mark(path: str, *_: object) -> None:
     """What a stranger would have the worker do."""
-    with open(path, "a") as file:
+    with Path(path).open("a") as file:
         file.write("x")
 
 
@@ -116,7 +116,7 @@ def test_the_control_an_ordinary_worker_runs_anything(marked, monkeypatch):
     bell_queue().enqueue("os.system", f"touch {marked}2")
     work()
     assert marked.exists()
-    assert os.path.exists(f"{marked}2")
+    assert Path(f"{marked}2").exists()
 
 
 @on_sqlite

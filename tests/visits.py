@@ -90,7 +90,7 @@ def everything() -> dict[str, Any]:
     }
     db.session.rollback()
     redis = current_app.extensions["bells"]
-    return tables | {name: redis.dump(name) for name in redis.keys()}
+    return tables | {name: redis.dump(name) for name in redis.scan_iter()}
 
 
 @contextmanager
