@@ -108,7 +108,10 @@ async function pollWaiting(serving) {
     if (serving.state !== facts.servingState) await askTicket();
     return;
   }
-  const maybeDecided = serving.serving >= mine || serving.state !== facts.servingState;
+  // A new epoch: the line was lost, and the receipt wins the place back.
+  const maybeDecided =
+    serving.serving >= mine || serving.state !== facts.servingState || String(serving.epoch) !== facts.epoch;
+  facts.epoch = serving.epoch;
   facts.servingState = serving.state;
   if (maybeDecided || polls % 5 === 0) await askTicket();
   if (ahead !== null) ahead = Math.min(ahead, Math.max(0, mine - serving.serving - 1));
@@ -117,6 +120,7 @@ async function pollWaiting(serving) {
 async function askTicket() {
   const ticket = await ask(facts.ticketUrl, { "X-Ticket-Receipt": facts.receipt || "" });
   if (ticket.state !== { waiting: "waiting", missed: "sold_out" }[facts.state]) await reload();
+  if (ticket.receipt) keepReceipt(ticket.receipt);
   if (ticket.ahead !== null) ahead = Math.min(ahead ?? Infinity, ticket.ahead);
 }
 
@@ -193,14 +197,20 @@ async function lookForLostPlace() {
   const receipt = localStorage.getItem(storeKey);
   if (!receipt || !facts.signedIn || mine) return;
   const ticket = await ask(facts.ticketUrl, { "X-Ticket-Receipt": receipt });
+  if (ticket.number) return reload();
+  localStorage.removeItem(storeKey);
   if (ticket.state === "lost") document.getElementById("lost").hidden = false;
-  else localStorage.removeItem(storeKey);
+}
+
+function keepReceipt(receipt) {
+  facts.receipt = receipt;
+  localStorage.setItem(storeKey, receipt);
 }
 
 addEventListener("pageshow", (event) => event.persisted && reload());
 document.addEventListener("visibilitychange", () => !document.hidden && facts.poll && plan(0));
 
-if (facts.receipt) localStorage.setItem(storeKey, facts.receipt);
+if (facts.receipt) keepReceipt(facts.receipt);
 else lookForLostPlace().catch(() => {});
 if (page.querySelector("[data-final]")) page.querySelector("[data-final]").focus();
 if (page.querySelector("[data-field=countdown]")) tick();
