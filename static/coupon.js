@@ -109,16 +109,21 @@ async function pollWaiting(serving) {
     if (serving.state !== facts.servingState || serving.serving >= mine) await askTicket();
     return;
   }
+  // A new epoch: the line was lost, and the receipt wins the place back.
+  const lost = String(serving.epoch) !== facts.epoch;
   const maybeDecided = serving.serving >= mine || serving.state !== facts.servingState;
+  facts.epoch = serving.epoch;
   facts.servingState = serving.state;
-  if (maybeDecided || polls % 5 === 0) await askTicket();
+  if (lost || maybeDecided || polls % 5 === 0) await askTicket(lost);
   if (ahead !== null) ahead = Math.min(ahead, Math.max(0, mine - serving.serving - 1));
 }
 
-async function askTicket() {
+async function askTicket(comingBack = false) {
   const ticket = await ask(facts.ticketUrl, { "X-Ticket-Receipt": facts.receipt || "" });
   if (ticket.state !== { waiting: "waiting", missed: "sold_out" }[facts.state]) await reload();
-  if (ticket.ahead !== null) ahead = Math.min(ahead ?? Infinity, ticket.ahead);
+  if (ticket.receipt) keepReceipt(ticket.receipt);
+  // The others ahead come back at the same time: they are not counted yet.
+  if (ticket.ahead !== null && !comingBack) ahead = Math.min(ahead ?? Infinity, ticket.ahead);
 }
 
 async function pollWithoutTicket(serving) {
@@ -194,15 +199,21 @@ async function lookForLostPlace() {
   const receipt = localStorage.getItem(storeKey);
   if (!receipt || !facts.signedIn || mine) return;
   const ticket = await ask(facts.ticketUrl, { "X-Ticket-Receipt": receipt });
+  if (ticket.number) return reload();
+  localStorage.removeItem(storeKey);
   if (ticket.state === "lost") document.getElementById("lost").hidden = false;
-  else localStorage.removeItem(storeKey);
+}
+
+function keepReceipt(receipt) {
+  facts.receipt = receipt;
+  localStorage.setItem(storeKey, receipt);
 }
 
 addEventListener("pageshow", (event) => event.persisted && reload());
 document.addEventListener("visibilitychange", () => !document.hidden && facts.poll && plan(0));
 
 for (const part of page.querySelectorAll("[data-needs-js]")) part.hidden = false;
-if (facts.receipt) localStorage.setItem(storeKey, facts.receipt);
+if (facts.receipt) keepReceipt(facts.receipt);
 else lookForLostPlace().catch(() => {});
 if (page.querySelector("[data-final]")) page.querySelector("[data-final]").focus();
 if (page.querySelector("[data-field=countdown]")) tick();

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select
-from tests.builders import make_coupon, make_users
 
+from tests.builders import make_coupon, make_users
 from webapp import issuing
 from webapp.extensions import db, line_redis
 from webapp.line import BELL_MS, Answer, Claimed, Line

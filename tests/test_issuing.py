@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import delete, func, select, update
-from tests.builders import make_coupon, make_users
 
+from tests.builders import make_coupon, make_users
 from webapp import issuing, policy
 from webapp.extensions import bell_queue, db, line_redis
 from webapp.issuing import EPOCH_STEP, Refused
@@ -267,18 +267,15 @@ def test_a_lost_gate_is_seeded_above_all_that_sql_knows_in_a_new_epoch():
     assert len(events(coupon, "epoch")) == 1
 
 
-def test_redis_wiped_in_mid_sale_no_over_issue_no_double_and_the_sale_goes_on():
+def test_redis_wiped_in_mid_sale_no_over_issue_no_double_and_the_sale_goes_on(monkeypatch):
+    monkeypatch.setattr(issuing, "BATCH", 2)
+    monkeypatch.setattr(issuing, "GRACE_MS", 0)
     coupon, users = make_coupon(quota=4), make_users(7)
     claim_all(coupon, users[:5])
-    monkey_batch = issuing.BATCH
-    issuing.BATCH = 2
-    try:
-        issuing._admit_batch(coupon, line_of(coupon))
-        forget_redis()
-        claim_all(coupon, users)
-        issuing.admit(coupon)
-    finally:
-        issuing.BATCH = monkey_batch
+    issuing._admit_batch(coupon, line_of(coupon))
+    forget_redis()
+    claim_all(coupon, users)
+    issuing.admit(coupon)
     assert [user for _, user in issued(coupon)] == users[:4]
     assert row(coupon).issued_quantity == 4
     assert issuing.standing(coupon, users[0]).state == "issued"

@@ -21,7 +21,7 @@ def line(app) -> Line:
 
 @pytest.fixture
 def open_line(line) -> Line:
-    assert line.seed(policy(), epoch=1, floor=0, serving=0)
+    assert line.seed(policy(), epoch=1, known=0, serving=0) == 0
     return line
 
 
@@ -78,14 +78,14 @@ def test_without_a_gate_nothing_is_created(line):
     ],
 )
 def test_the_gate_decides(line, changes, answer):
-    line.seed(policy(**changes), epoch=1, floor=0, serving=0)
+    line.seed(policy(**changes), epoch=1, known=0, serving=0)
     assert line.claim(1).answer is answer
 
 
 def test_the_start_is_inside_the_period_and_the_end_is_not(line, monkeypatch):
     seconds, micros = line.redis.time()
     now_ms = seconds * 1000 + micros // 1000
-    line.seed(policy(opens_at_ms=now_ms, closes_at_ms=now_ms + 60_000), epoch=1, floor=0, serving=0)
+    line.seed(policy(opens_at_ms=now_ms, closes_at_ms=now_ms + 60_000), epoch=1, known=0, serving=0)
     assert line.claim(1).answer is Answer.WAITING
     line.write_gate(policy(revision=2, opens_at_ms=0, closes_at_ms=now_ms))
     assert line.claim(2).answer is Answer.CLOSED
@@ -173,14 +173,14 @@ def test_a_late_settle_also_clears_standby(open_line):
 
 def test_seeding_never_replaces_a_gate(open_line):
     open_line.claim(1)
-    assert not open_line.seed(policy(), epoch=2, floor=100, serving=0)
+    assert open_line.seed(policy(), epoch=2, known=100, serving=0) is None
     assert (open_line.gate().epoch, open_line.gate().last) == (1, 1)
 
 
 @pytest.mark.parametrize("surviving", ["line_key", "standby_key"])
 def test_a_seeded_counter_is_above_the_floor_and_every_surviving_ticket(line, surviving):
     line.redis.zadd(getattr(line, surviving), {"9": 70})
-    line.seed(policy(), epoch=2, floor=50, serving=40)
+    line.seed(policy(), epoch=2, known=50, serving=40)
     assert (line.claim(1).number, line.gate().serving) == (71, 40)
 
 
@@ -193,7 +193,7 @@ def test_every_script_survives_script_flush(open_line):
         open_line.settle(policy(revision=2), [])
         open_line.write_gate(policy(revision=2))
         open_line.to_standby()
-        open_line.seed(policy(), epoch=1, floor=0, serving=0)
+        open_line.seed(policy(), epoch=1, known=0, serving=0)
 
     use_all()
     open_line.redis.script_flush()
@@ -216,14 +216,14 @@ def test_no_script_builds_a_key_name():
     from webapp.line import __file__ as line_file
 
     scripts = list((__import__("pathlib").Path(line_file).parent / "lua").glob("*.lua"))
-    assert len(scripts) == 8
+    assert len(scripts) == 9
     for script in scripts:
         code = "\n".join(row.split("--")[0] for row in script.read_text().splitlines())
         assert "coupon" not in code, script.name
 
 
 def test_large_numbers_stay_exact(line):
-    line.seed(policy(), epoch=2, floor=10**15, serving=0)
+    line.seed(policy(), epoch=2, known=10**15, serving=0)
     assert line.claim(1).number == 10**15 + 1
     assert numbers(line) == [("1", 10**15 + 1)]
     assert line.claim(1).number == 10**15 + 1

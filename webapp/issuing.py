@@ -37,6 +37,9 @@ COLLISIONS = 5
 EPOCH_STEP = 1_000_000
 """After Redis lost data, new numbers start at the next multiple above all that SQL knows. Numbers that were given
 but never reached SQL lie between the two, so their receipts cannot collide with a new ticket."""
+GRACE_MS = 4000
+"""How long admission waits in a new epoch for open pages to present their receipts: with up to 2,000 people waiting a
+page asks at least every 2.4 s. Who comes later still gets the old number back, and goes first from then on."""
 SEEDING_WAIT_S = 1.0
 
 _seeding = threading.Lock()
@@ -115,6 +118,18 @@ def standing(coupon_id: int, user_id: int) -> Ticket:
         found = line.standing(user_id)
     if found.answer is Answer.NO_GATE:
         raise Refused("busy")
+    return _ticket(found)
+
+
+def restore(coupon_id: int, user_id: int, *, number: int, epoch: int) -> Ticket:
+    """Give a place back that Redis lost, for a receipt whose signature was checked; a repeat changes nothing.
+
+    Whoever has a ticket or a result gets that instead. The state is lost when the number is not free any more.
+    """
+    found = Line(line_redis(), coupon_id).restore(user_id, number=number, epoch=epoch)
+    if found.answer is Answer.NO_TICKET:
+        log.warning("receipt of a place that cannot be given back", extra={"coupon_id": coupon_id})
+        return Ticket("lost", found.epoch)
     return _ticket(found)
 
 
@@ -290,6 +305,9 @@ def _try_batch(coupon_id: int, line: Line) -> _Batch | None:
         if coupon is None or coupon.status in (DRAFT, PAUSED):
             return None
         head = line.head(BATCH)
+        if head is not None and (head.epoch, head.last) < (coupon.epoch, coupon.last_number):
+            line.distrust()
+            return None
         if head is None or not head.tickets:
             return None
         batch = _decide(connection, coupon, head)
@@ -406,35 +424,39 @@ def _event(coupon: Any, head: Head, ticket: Waiting, kind: str, reason: str, now
 
 def _seed(coupon_id: int) -> None:
     line = Line(line_redis(), coupon_id)
-    if line.exists():
+    if line.stands():
         return
     with locked_coupon(coupon_id) as (connection, coupon):
         if coupon is None or coupon.status == DRAFT:
             raise Refused("not_found")
-        if line.exists():
-            return
-        decided = _highest_number(connection, coupon_id)
-        floor, epoch = max(coupon.last_number, decided), coupon.epoch + 1
-        if epoch > 1:
-            floor = (floor // EPOCH_STEP + 1) * EPOCH_STEP
-            connection.execute(insert(LineEvent).values(_new_epoch(coupon_id, epoch, floor)))
-        connection.execute(
-            update(Coupon).where(Coupon.id == coupon_id).values(epoch=epoch, last_number=floor)
-        )
-        line.restore_results(_known_results(connection, coupon_id))
-        line.seed(policy_of(coupon), epoch=epoch, floor=floor, serving=decided)
-        connection.commit()
+        if not line.stands():
+            _begin_epoch(connection, line, coupon)
+            connection.commit()
 
 
-def _new_epoch(coupon_id: int, epoch: int, floor: int) -> dict[str, Any]:
-    reason = f"gate missing in Redis; numbers start above {floor}"
-    return {"coupon_id": coupon_id, "epoch": epoch, "kind": "epoch", "reason": reason, "at": utcnow()}
+def _begin_epoch(connection: Connection, line: Line, coupon: Any) -> None:
+    """Seed the gate and write down that a life of the line began; after the first one, receipts are awaited."""
+    epoch, decided = coupon.epoch + 1, _highest_number(connection, coupon.id)
+    known, survived = max(coupon.last_number, decided), line.gate() is not None
+    step, grace_ms = (EPOCH_STEP, GRACE_MS) if epoch > 1 else (0, 0)
+    line.restore_results(_known_results(connection, coupon.id))
+    floor = line.seed(
+        policy_of(coupon), epoch=epoch, known=known, serving=decided, step=step, grace_ms=grace_ms
+    )
+    connection.execute(update(Coupon).where(Coupon.id == coupon.id).values(epoch=epoch, last_number=floor))
+    if epoch > 1:
+        log.warning("coupon %s: epoch %s begins above number %s", coupon.id, epoch, floor)
+        reason = "Redis started anew with older data" if survived else "Redis lost the line"
+        event = {"coupon_id": coupon.id, "epoch": epoch, "kind": "epoch", "ticket_number": floor}
+        connection.execute(insert(LineEvent).values(**event, reason=reason, at=utcnow()))
 
 
 def _highest_number(connection: Connection, coupon_id: int) -> int:
     """Return the highest ticket number that SQL has decided, 0 when there is none."""
     issued = select(func.max(CouponIssue.ticket_number)).where(CouponIssue.coupon_id == coupon_id)
-    skipped = select(func.max(LineEvent.ticket_number)).where(LineEvent.coupon_id == coupon_id)
+    skipped = select(func.max(LineEvent.ticket_number)).where(
+        LineEvent.coupon_id == coupon_id, LineEvent.kind != "epoch"
+    )
     return max(connection.scalar(issued) or 0, connection.scalar(skipped) or 0)
 
 

@@ -3,7 +3,8 @@
 Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
 
     {coupon:7}:gate      hash    epoch, revision, status, quota, issued, opens_at, closes_at (ms), last (number given),
-                                 serving (highest number decided), sold_out (0 or 1), sold_out_at (ms)
+                                 serving (highest number decided), sold_out (0 or 1), sold_out_at (ms), run_id (of the server
+                                 that the gate belongs to), floor (numbers of this epoch lie above), grace_until (ms)
     {coupon:7}:line      zset    user id -> ticket number, who waits
     {coupon:7}:standby   zset    user id -> ticket number, who waited when the quota ran out
     {coupon:7}:results   hash    user id -> "issued:<number>:<code>" or "rejected:<number>:<reason>"
@@ -173,10 +174,27 @@ class Line:
             int(self._run("write_gate", [self.gate_key, self.line_key, self.standby_key], policy.args())) >= 0
         )
 
-    def seed(self, policy: Policy, *, epoch: int, floor: int, serving: int) -> bool:
-        """Create the gate with its counter above the floor; False, and nothing changed, when there is one."""
+    def seed(
+        self, policy: Policy, *, epoch: int, known: int, serving: int, step: int = 0, grace_ms: int = 0
+    ) -> int | None:
+        """Begin an epoch and return its floor; None, and nothing changed, when a gate of this server stands.
+
+        The floor is above `known` and every surviving ticket: the next multiple of `step`, if there is a step.
+        """
         keys = [self.gate_key, self.line_key, self.standby_key]
-        return bool(self._run("seed_gate", keys, [*policy.args(), epoch, floor, serving]))
+        args = [*policy.args(), epoch, known, serving, step, grace_ms]
+        floor = int(self._run("seed_gate", keys, args))
+        return None if floor < 0 else floor
+
+    def restore(self, user_id: int, *, number: int, epoch: int) -> Standing:
+        """Put a lost ticket back at its number, if it is nobody's; a repeat changes nothing."""
+        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
+        answer, *rest = self._run("restore_ticket", keys, [user_id, number, epoch])
+        return Standing(Answer(answer), *rest)
+
+    def distrust(self) -> None:
+        """Have the next caller begin a new epoch: this gate is behind what SQL knows."""
+        self.redis.hdel(self.gate_key, "run_id")
 
     def restore_results(self, results: Mapping[str, str]) -> None:
         """Write results that SQL knows, in one pipeline; "issued" overrides anything."""
@@ -197,12 +215,14 @@ class Line:
             return None
         return _gate(fields, waiting, seconds * 1000 + micros // 1000)
 
-    def exists(self) -> bool:
-        return bool(self.redis.hexists(self.gate_key, "epoch"))
+    def stands(self) -> bool:
+        """Return whether there is a gate, and it belongs to this life of the server."""
+        run_id = self.redis.hget(self.gate_key, "run_id")
+        return run_id is not None and run_id == self.redis.info("server")["run_id"]
 
     def ring(self) -> bool:
         """Set the bell when somebody waits and nobody rang; True tells the caller to enqueue one admission job."""
-        return bool(self._run("ring_bell", [self.line_key, self.bell_key], [BELL_MS]))
+        return bool(self._run("ring_bell", [self.gate_key, self.line_key, self.bell_key], [BELL_MS]))
 
     def quiet_bell(self) -> None:
         """Take the bell away before reading the line, so that no ticket comes in unheard."""

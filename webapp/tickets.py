@@ -65,11 +65,12 @@ def serving(coupon_id: int) -> Response:
 
 
 def ticket_of(coupon_id: int, user_id: int) -> Ticket:
-    """Return where the user stands; lost when they hold a receipt for a ticket that Redis does not know."""
+    """Return where the user stands; with a receipt of a ticket that Redis lost, the place is given back."""
     found = issuing.standing(coupon_id, user_id)
-    if found.state == "none" and _presented(coupon_id, user_id):
-        return Ticket("lost", found.epoch)
-    return found
+    receipt = _presented(coupon_id, user_id) if found.state == "none" else None
+    if receipt is None:
+        return found
+    return issuing.restore(coupon_id, user_id, number=receipt.number, epoch=receipt.epoch)
 
 
 def receipt_for(coupon_id: int, user_id: int, ticket: Ticket) -> str | None:
@@ -84,9 +85,12 @@ def _to_page(coupon_id: int, notice: str | None) -> WerkzeugResponse:
     return redirect(url_for("coupons.show", coupon_id=coupon_id, notice=notice), 303)
 
 
-def _presented(coupon_id: int, user_id: int) -> bool:
+def _presented(coupon_id: int, user_id: int) -> Receipt | None:
+    """Return the receipt that the request brings, if it is ours, unaltered, this user's and for this coupon."""
     receipt = receipts.read(current_app.config["SECRET_KEY"], request.headers.get(RECEIPT_HEADER, ""))
-    return receipt is not None and (receipt.coupon_id, receipt.user_id) == (coupon_id, user_id)
+    if receipt is None or (receipt.coupon_id, receipt.user_id) != (coupon_id, user_id):
+        return None
+    return receipt
 
 
 def _ticket_answer(coupon_id: int, ticket: Ticket) -> Response:

@@ -5,6 +5,7 @@
 -- Returns  {answer, epoch, number, ahead, ring, now_ms, result}
 --          answer: the numbers of webapp.line.Answer; ring 1: this caller rings for the admission;
 --          result: the stored result when decided, opens_at in ms when not open yet
+--          NO_GATE also when the gate is older than this life of the server: its end may be lost
 --
 -- A repeat changes nothing and returns the same number. The checks stand in this order so that
 -- whoever has a ticket sees it at any time, also after closing.
@@ -13,8 +14,8 @@ local gate, line, standby, results, bell = KEYS[1], KEYS[2], KEYS[3], KEYS[4], K
 local user, bell_ms = ARGV[1], ARGV[2]
 local NO_GATE, WAITING, DECIDED, STANDBY, NOT_OPEN, CLOSED, SOLD_OUT = 0, 1, 2, 3, 4, 5, 6
 
-local policy = redis.call('HMGET', gate, 'epoch', 'status', 'opens_at', 'closes_at', 'sold_out')
-local epoch, status, opens_at, closes_at, sold_out = policy[1], policy[2], policy[3], policy[4], policy[5]
+local policy = redis.call('HMGET', gate, 'epoch', 'status', 'opens_at', 'closes_at', 'sold_out', 'run_id')
+local epoch, status, opens_at, closes_at, sold_out, run_id = unpack(policy)
 if not epoch then return {NO_GATE, 0, 0, 0, 0, 0, ''} end
 epoch = tonumber(epoch)
 
@@ -35,6 +36,9 @@ if now_ms < tonumber(opens_at) then return {NOT_OPEN, epoch, 0, 0, 0, now_ms, op
 if now_ms >= tonumber(closes_at) then return {CLOSED, epoch, 0, 0, 0, now_ms, ''} end
 if sold_out == '1' then return {SOLD_OUT, epoch, 0, 0, 0, now_ms, ''} end
 
+if run_id ~= string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') then
+  return {NO_GATE, 0, 0, 0, 0, 0, ''}
+end
 number = redis.call('HINCRBY', gate, 'last', 1)
 redis.call('ZADD', line, string.format('%.0f', number), user)
 local ring = 0

@@ -1,9 +1,14 @@
 -- Set the bell of a line that has waiting tickets and no bell.
 --
--- KEYS     1 line   2 bell
+-- KEYS     1 gate   2 line   3 bell
 -- ARGV     1 life of the bell in ms
--- Returns  1: the caller enqueues one admission job; 0: nobody waits, or somebody has rung already
+-- Returns  1: the caller enqueues one admission job; 0: nobody waits, somebody has rung already, or receipts are awaited
 
-if redis.call('ZCARD', KEYS[1]) == 0 then return 0 end
-if redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[1]) then return 1 end
+local gate, line, bell = KEYS[1], KEYS[2], KEYS[3]
+
+if redis.call('ZCARD', line) == 0 then return 0 end
+local time = redis.call('TIME')
+local grace_until = redis.call('HGET', gate, 'grace_until')
+if grace_until and time[1] * 1000 + math.floor(time[2] / 1000) < tonumber(grace_until) then return 0 end
+if redis.call('SET', bell, '1', 'NX', 'PX', ARGV[1]) then return 1 end
 return 0

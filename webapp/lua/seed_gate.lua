@@ -1,21 +1,30 @@
--- Create the gate of a line from what SQL knows, where there is none.
+-- Begin a life of a line: create its gate from what SQL knows, where there is none of this life of the server.
 --
 -- KEYS     1 gate   2 line   3 standby
 -- ARGV     1 revision   2 status   3 quota ("" = unlimited)   4 issued   5 opens_at ms   6 closes_at ms   7 sold out (0 or 1)
---          8 epoch   9 floor: no new number at or below it   10 serving: the highest number that SQL decided
--- Returns  1 created, 0 there was one already (nothing is changed)
+--          8 epoch   9 highest number that SQL heard of   10 serving: the highest number that SQL decided
+--          11 step: the counter starts at the next multiple above every known number (0: right above)
+--          12 grace in ms: how long admission waits for receipts
+-- Returns  the floor: no new number at or below it; -1 when there is such a gate already, and nothing is changed
 --
--- The counter also starts above every ticket that survived in the line or in standby.
+-- Tickets that survived in the line or in standby stay, and count as known numbers.
 
 local gate, line, standby = KEYS[1], KEYS[2], KEYS[3]
-local last = tonumber(ARGV[9])
+local floor, step = tonumber(ARGV[9]), tonumber(ARGV[11])
+local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 
-if redis.call('HEXISTS', gate, 'epoch') == 1 then return 0 end
+local known = redis.call('HMGET', gate, 'run_id', 'last')
+if known[1] == run_id then return -1 end
+if known[2] and tonumber(known[2]) > floor then floor = tonumber(known[2]) end
 for _, queue in ipairs({line, standby}) do
   local top = redis.call('ZREVRANGE', queue, 0, 0, 'WITHSCORES')
-  if top[2] and tonumber(top[2]) > last then last = tonumber(top[2]) end
+  if top[2] and tonumber(top[2]) > floor then floor = tonumber(top[2]) end
 end
+if step > 0 then floor = (math.floor(floor / step) + 1) * step end
+local time = redis.call('TIME')
+local grace_until = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[12]
 redis.call('HSET', gate, 'revision', ARGV[1], 'status', ARGV[2], 'quota', ARGV[3], 'issued', ARGV[4],
-  'opens_at', ARGV[5], 'closes_at', ARGV[6], 'sold_out', ARGV[7], 'epoch', ARGV[8],
-  'last', string.format('%.0f', last), 'serving', ARGV[10])
-return 1
+  'opens_at', ARGV[5], 'closes_at', ARGV[6], 'sold_out', ARGV[7], 'epoch', ARGV[8], 'serving', ARGV[10],
+  'run_id', run_id, 'floor', string.format('%.0f', floor), 'last', string.format('%.0f', floor),
+  'grace_until', string.format('%.0f', grace_until))
+return floor

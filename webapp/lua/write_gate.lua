@@ -2,15 +2,16 @@
 --
 -- KEYS     1 gate   2 line   3 standby
 -- ARGV     1 revision   2 status   3 quota ("" = unlimited)   4 issued   5 opens_at ms   6 closes_at ms   7 sold out (0 or 1)
--- Returns  -1 gate missing (never created here), 0 a newer revision stands, 1 written
+-- Returns  -1 gate missing (never created here) or older than this life of the server, 0 a newer revision stands,
+--          1 written
 --
 -- Standby keeps its numbers, which are lower than any given later: it is first in line by itself.
 
 local gate, line, standby = KEYS[1], KEYS[2], KEYS[3]
 local sold_out = ARGV[7]
 
-local known = redis.call('HMGET', gate, 'revision', 'sold_out')
-if not known[1] then return -1 end
+local known = redis.call('HMGET', gate, 'revision', 'sold_out', 'run_id')
+if not known[1] or known[3] ~= string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') then return -1 end
 if tonumber(ARGV[1]) < tonumber(known[1]) then return 0 end
 
 redis.call('HSET', gate, 'revision', ARGV[1], 'status', ARGV[2], 'quota', ARGV[3], 'issued', ARGV[4],

@@ -1,0 +1,224 @@
+"""Redis lost data: it is noticed, numbers stay one person's, and receipts win places back in order."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from deploy.processes import free_port
+from deploy.stores import Valkey
+from tests.builders import make_coupon, make_user, make_users, sign_in
+from webapp import issuing, policy
+from webapp.extensions import connect_redis, db, line_redis
+from webapp.issuing import EPOCH_STEP
+from webapp.line import Line
+from webapp.models import Coupon, CouponIssue, LineEvent
+from webapp.tickets import RECEIPT_HEADER
+
+pytestmark = pytest.mark.usefixtures("app")
+
+
+@pytest.fixture(autouse=True)
+def no_grace(monkeypatch) -> None:
+    monkeypatch.setattr(issuing, "GRACE_MS", 0)
+
+
+@pytest.fixture
+def own_valkey(app: Flask, tmp_path: Path, monkeypatch) -> Iterator[Valkey]:
+    """A Valkey of this test alone, which it may kill; the app's lines are on it."""
+    with Valkey(tmp_path, port=free_port(), options=["--appendfsync", "always"]) as store:
+        for name, options in (("line", {"decode_responses": True}), ("bells", {})):
+            monkeypatch.setitem(app.extensions, name, connect_redis(store.url, **options))
+        yield store
+        for name in ("line", "bells"):
+            app.extensions[name].connection_pool.disconnect()
+
+
+def line_of(coupon_id: int) -> Line:
+    return Line(line_redis(), coupon_id)
+
+
+def winners(coupon_id: int) -> list[int]:
+    db.session.rollback()
+    query = select(CouponIssue.user_id).where(CouponIssue.coupon_id == coupon_id).order_by(CouponIssue.id)
+    return list(db.session.scalars(query))
+
+
+def epochs(coupon_id: int) -> list[str]:
+    db.session.rollback()
+    return list(
+        db.session.scalars(
+            select(LineEvent.reason).where(LineEvent.coupon_id == coupon_id, LineEvent.kind == "epoch")
+        )
+    )
+
+
+def claim_all(coupon_id: int, users: list[int]) -> dict[int, issuing.Ticket]:
+    return {user: issuing.claim(coupon_id, user) for user in users}
+
+
+def give_back(coupon_id: int, user: int, ticket: issuing.Ticket) -> issuing.Ticket:
+    return issuing.restore(coupon_id, user, number=ticket.number, epoch=ticket.epoch)
+
+
+def test_everybody_who_waited_gets_the_old_order_back():
+    coupon, users = make_coupon(quota=600), make_users(1001)
+    tickets = claim_all(coupon, users[:1000])
+    line_redis().flushall()
+    newcomer = issuing.claim(coupon, users[1000])
+    assert newcomer.number == EPOCH_STEP + 1
+    for user in reversed(users[:1000]):
+        assert give_back(coupon, user, tickets[user]).number == tickets[user].number
+    issuing.admit(coupon)
+    assert winners(coupon) == users[:600]
+    assert issuing.standing(coupon, users[1000]).state == "sold_out"
+    assert epochs(coupon) == ["Redis lost the line"]
+
+
+def test_control_without_the_step_a_newcomer_holds_the_number_of_a_receipt(monkeypatch):
+    monkeypatch.setattr(issuing, "EPOCH_STEP", 0)
+    coupon, users = make_coupon(), make_users(2)
+    tickets = claim_all(coupon, users[:1])
+    line_redis().flushall()
+    assert issuing.claim(coupon, users[1]).number == tickets[users[0]].number
+    assert give_back(coupon, users[0], tickets[users[0]]).state == "lost"
+
+
+def test_admission_waits_for_receipts_for_a_short_grace(monkeypatch):
+    monkeypatch.setattr(issuing, "GRACE_MS", 60_000)
+    coupon, users = make_coupon(quota=1), make_users(2)
+    tickets = claim_all(coupon, users[:1])
+    line_redis().flushall()
+    issuing.claim(coupon, users[1])
+    line_of(coupon).quiet_bell()
+    assert issuing.admit(coupon).issued == 0
+    assert not line_of(coupon).ring()
+    give_back(coupon, users[0], tickets[users[0]])
+    line_redis().hset(line_of(coupon).gate_key, "grace_until", 0)
+    assert line_of(coupon).ring()
+    issuing.admit(coupon)
+    assert winners(coupon) == users[:1]
+
+
+def test_control_without_grace_the_newcomer_overtakes():
+    coupon, users = make_coupon(quota=1), make_users(2)
+    tickets = claim_all(coupon, users[:1])
+    line_redis().flushall()
+    issuing.claim(coupon, users[1])
+    issuing.admit(coupon)
+    assert give_back(coupon, users[0], tickets[users[0]]).state == "sold_out"
+    assert winners(coupon) == users[1:]
+
+
+def test_a_receipt_is_worth_nothing_once_it_was_decided():
+    coupon, users = make_coupon(quota=1), make_users(2)
+    tickets = claim_all(coupon, users)
+    issuing.admit(coupon)
+    line_redis().flushall()
+    assert issuing.standing(coupon, users[0]).state == "issued"
+    assert give_back(coupon, users[0], tickets[users[0]]).state == "issued"
+    assert give_back(coupon, users[1], tickets[users[1]]).state == "sold_out"
+    assert line_of(coupon).gate().waiting == 0
+
+
+def test_a_receipt_gives_no_number_that_the_counter_may_give_again():
+    coupon, users = make_coupon(), make_users(2)
+    claim_all(coupon, users[:1])
+    beyond = issuing.restore(coupon, users[1], number=2, epoch=1)
+    assert beyond.state == "lost"
+    assert issuing.restore(coupon, users[1], number=1, epoch=2).state == "lost"
+    assert issuing.restore(coupon, users[1], number=1, epoch=1).state == "lost"
+
+
+def test_a_repeated_receipt_changes_nothing():
+    coupon, (user,) = make_coupon(), make_users(1)
+    ticket = claim_all(coupon, [user])[user]
+    line_redis().delete(line_of(coupon).line_key)
+    assert give_back(coupon, user, ticket) == give_back(coupon, user, ticket) == ticket
+
+
+def test_over_http_a_receipt_helps_its_owner_only(client):
+    coupon, other = make_coupon(), make_coupon()
+    me, stranger = make_user(), make_user()
+    token = sign_in(client, me)
+    headers = {"Accept": "application/json", "X-CSRFToken": token}
+    ticket = client.post(f"/coupons/{coupon}/claim", headers=headers).json
+    line_redis().flushall()
+
+    def ask(receipt: str, coupon_id: int = coupon) -> tuple[str, int | None]:
+        found = client.get(f"/coupons/{coupon_id}/ticket", headers={RECEIPT_HEADER: receipt}).json
+        return found["state"], found["number"]
+
+    sign_in(client, stranger)
+    assert ask(ticket["receipt"]) == ("none", None)
+    sign_in(client, me)
+    assert ask("") == ("none", None)
+    assert ask(ticket["receipt"][:-1] + "_") == ("none", None)
+    assert ask(ticket["receipt"], other) == ("none", None)
+    assert ask(ticket["receipt"]) == ("waiting", 1)
+
+
+def test_a_restart_that_lost_nothing_keeps_every_ticket_and_gives_no_number_twice(own_valkey):
+    coupon, users = make_coupon(quota=9), make_users(4)
+    tickets = claim_all(coupon, users[:3])
+    own_valkey.kill()
+    own_valkey.start()
+    assert issuing.claim(coupon, users[0]).number == tickets[users[0]].number
+    assert issuing.claim(coupon, users[3]).number == EPOCH_STEP + 1
+    issuing.admit(coupon)
+    assert winners(coupon) == users
+    assert epochs(coupon) == ["Redis started anew with older data"]
+
+
+def test_nobody_is_admitted_between_a_restart_and_the_new_epoch(own_valkey):
+    coupon, users = make_coupon(quota=9), make_users(2)
+    claim_all(coupon, users)
+    own_valkey.kill()
+    own_valkey.start()
+    assert issuing.admit(coupon).issued == 0
+    issuing.publish(coupon)
+    assert issuing.admit(coupon).issued == 2
+
+
+def test_a_redis_that_came_back_with_older_data_is_noticed_and_healed(own_valkey):
+    coupon, users = make_coupon(quota=2), make_users(4)
+    tickets = claim_all(coupon, users[:1])
+    own_valkey.stop()
+    saved = own_valkey.directory / "saved"
+    shutil.copytree(own_valkey.directory / "appendonlydir", saved)
+    own_valkey.start()
+    line_redis().hset(line_of(coupon).gate_key, "run_id", line_redis().info("server")["run_id"])
+    tickets |= claim_all(coupon, users[1:3])
+    own_valkey.kill()
+    shutil.rmtree(own_valkey.directory / "appendonlydir")
+    saved.rename(own_valkey.directory / "appendonlydir")
+    own_valkey.start()
+
+    assert issuing.claim(coupon, users[3]).number > max(ticket.number for ticket in tickets.values())
+    assert [issuing.standing(coupon, user).state for user in users[1:3]] == ["none", "none"]
+    for user in users[1:3]:
+        assert give_back(coupon, user, tickets[user]).number == tickets[user].number
+    issuing.admit(coupon)
+    assert winners(coupon) == users[:2]
+
+
+def test_a_gate_that_is_behind_sql_is_not_admitted_from():
+    coupon, users = make_coupon(quota=9), make_users(2)
+    claim_all(coupon, users[:1])
+    db.session.execute(Coupon.__table__.update().values(last_number=50))
+    db.session.commit()
+    assert issuing.admit(coupon).issued == 0
+    assert issuing.claim(coupon, users[1]).number == EPOCH_STEP + 1
+    assert issuing.admit(coupon).issued == 2
+
+
+def test_a_change_of_policy_reaches_a_restarted_redis(own_valkey):
+    coupon = make_coupon(quota=2)
+    own_valkey.kill()
+    own_valkey.start()
+    policy.change_coupon(coupon, total_quantity=7)
+    assert issuing.serving(coupon).quota == 7
+    assert issuing.serving(coupon).epoch == 2

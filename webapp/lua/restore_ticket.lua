@@ -1,0 +1,35 @@
+-- Put a ticket that Redis lost back at its old number, on the word of a receipt whose signature the caller has checked.
+--
+-- KEYS     1 gate   2 line   3 standby   4 results
+-- ARGV     1 user id   2 number   3 epoch of the receipt
+-- Returns  {answer, epoch, number, ahead, result}, as read_standing.lua; NO_TICKET when the place cannot be given back
+--
+-- Whoever has a ticket or a result keeps it: a receipt is worth nothing once it was decided. A number is given back only
+-- if the counter can never give it again, and nobody holds it. Once sold out, the place is one in standby.
+
+local gate, line, standby, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local user, number, receipt_epoch = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local NO_GATE, WAITING, DECIDED, STANDBY, NO_TICKET = 0, 1, 2, 3, 7
+
+local known = redis.call('HMGET', gate, 'epoch', 'last', 'floor', 'sold_out')
+if not known[1] then return {NO_GATE, 0, 0, 0, ''} end
+local epoch = tonumber(known[1])
+
+local result = redis.call('HGET', results, user)
+if result then return {DECIDED, epoch, 0, 0, result} end
+local held = redis.call('ZSCORE', line, user)
+if held then return {WAITING, epoch, tonumber(held), redis.call('ZRANK', line, user), ''} end
+held = redis.call('ZSCORE', standby, user)
+if held then return {STANDBY, epoch, tonumber(held), 0, ''} end
+
+local highest = receipt_epoch == epoch and tonumber(known[2]) or tonumber(known[3])
+if receipt_epoch > epoch or number > highest then return {NO_TICKET, epoch, 0, 0, ''} end
+for _, queue in ipairs({line, standby}) do
+  if redis.call('ZCOUNT', queue, ARGV[2], ARGV[2]) > 0 then return {NO_TICKET, epoch, 0, 0, ''} end
+end
+if known[4] == '1' then
+  redis.call('ZADD', standby, ARGV[2], user)
+  return {STANDBY, epoch, number, 0, ''}
+end
+redis.call('ZADD', line, ARGV[2], user)
+return {WAITING, epoch, number, redis.call('ZRANK', line, user), ''}
