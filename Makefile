@@ -7,7 +7,7 @@ KEY := $(shell { echo "$(CURDIR)"; cat requirements.txt; } | cksum | cut -d' ' -
 DEV_KEY := $(shell { echo "$(CURDIR)"; cat requirements.txt requirements-dev.txt; } | cksum | cut -d' ' -f1)
 INSTALLED := $(VENV)/installed-$(KEY)
 DEV_INSTALLED := $(VENV)/installed-dev-$(DEV_KEY)
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint format bench

@@ -1,5 +1,5 @@
-// Keeps the coupon's page fresh. The server renders every state; this moves numbers, opens the button on time, and
-// loads the page again when the visitor's state has changed. Every text comes from the page itself.
+// Keeps the page fresh: moves numbers, opens the button on time, and loads the page again when the visitor's
+// state has changed. Every text comes from the page.
 import "./copy.js";
 
 const page = document.getElementById("coupon");
@@ -34,7 +34,7 @@ function clockText(ms) {
   return new Date(ms).toLocaleTimeString("en-GB", { timeZone: "Asia/Seoul" });
 }
 
-// --- the countdown, by the server's clock; no request is made at the moment of opening
+// The countdown, by the server's clock; nothing is asked at the moment of opening.
 
 function tick() {
   const left = Number(facts.opensAtMs) - now();
@@ -53,7 +53,7 @@ function open() {
   facts.servingState = "open";
 }
 
-// --- the claim is a plain form; here it only says that it is on its way
+// The claim is a plain form.
 
 for (const form of page.querySelectorAll("[data-claim]")) {
   form.addEventListener("submit", () => {
@@ -65,7 +65,7 @@ for (const form of page.querySelectorAll("[data-claim]")) {
   });
 }
 
-// --- polling
+// Polling.
 
 async function ask(url, headers = {}) {
   const response = await fetch(url, { headers, signal: AbortSignal.timeout(8000) });
@@ -193,7 +193,7 @@ function plan(pause) {
   timer = setTimeout(run, pause);
 }
 
-// --- a receipt that outlived its ticket
+// A receipt that outlived its ticket.
 
 async function lookForLostPlace() {
   const receipt = localStorage.getItem(storeKey);

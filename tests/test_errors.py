@@ -236,6 +236,7 @@ def test_a_body_of_unknown_length_is_refused_before_anybody_reads_it(client, acc
             address.format(coupon=coupon),
             headers=headers,
             input_stream=Unreadable(),
+            content_type="application/x-www-form-urlencoded",
             environ_base={"wsgi.input_terminated": True},
         )
     assert_refused(answer, 411, "http_411")
@@ -247,7 +248,7 @@ class Unreadable(io.BytesIO):
     def read(self, *_: object) -> bytes:
         raise OSError("malformed chunk")
 
-    readline = read
+    readline = readinto = read
 
 
 @both

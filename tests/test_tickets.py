@@ -317,13 +317,20 @@ def test_the_receipt_proves_the_ticket(app, client):
     assert receipts.read(app.config["SECRET_KEY"], body["receipt"]) == Receipt(coupon, user.id, 1, 1)
 
 
-def test_whoever_holds_a_receipt_that_redis_forgot_is_told(app, client, token):
+def test_whoever_holds_a_receipt_that_redis_forgot_gets_the_place_back(app, client, token):
     coupon = make_coupon()
     receipt = claim(client, coupon, token=token).get_json()["receipt"]
     line_redis().flushall()
     assert ticket(client, coupon).get_json()["state"] == "none"
     body = ticket(client, coupon, **{"X-Ticket-Receipt": receipt}).get_json()
-    assert (body["state"], body["number"], body["epoch"]) == ("lost", None, 2)
+    assert (body["state"], body["number"], body["epoch"]) == ("waiting", 1, 2)
+    assert claim(client, coupon, token=token).get_json() == body
+
+
+def test_whoever_presses_again_instead_goes_to_the_end_of_the_line(app, client, token):
+    coupon = make_coupon()
+    receipt = claim(client, coupon, token=token).get_json()["receipt"]
+    line_redis().flushall()
     again = claim(client, coupon, token=token).get_json()
     assert (again["state"], again["number"]) == ("waiting", issuing.EPOCH_STEP + 1)
     assert ticket(client, coupon, **{"X-Ticket-Receipt": receipt}).get_json() == again

@@ -28,6 +28,12 @@ pytestmark = pytest.mark.usefixtures("app")
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
+@pytest.fixture(autouse=True)
+def no_grace(monkeypatch) -> None:
+    """Wait for nobody's receipt in a new epoch; how long it waits is tested elsewhere."""
+    monkeypatch.setattr(issuing, "GRACE_MS", 0)
+
+
 def work() -> None:
     """Let a real worker do all the jobs that there are, as `python -m jobs.worker` would."""
     make_worker().work(burst=True, logging_level="ERROR")

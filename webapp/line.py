@@ -2,9 +2,10 @@
 
 Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
 
-    {coupon:7}:gate      hash    epoch, revision, status, quota, issued, opens_at, closes_at (ms), last (number given),
-                                 serving (highest number decided), sold_out (0 or 1), sold_out_at (ms), run_id (of the server
-                                 that the gate belongs to), floor (numbers of this epoch lie above), grace_until (ms)
+    {coupon:7}:gate      hash    epoch, revision, status, quota, issued, opens_at, closes_at (ms), last (number
+                                 given), serving (highest number decided), sold_out (0 or 1), sold_out_at (ms),
+                                 grace_until (ms), run_id (of the server that the gate belongs to), floor (this
+                                 epoch's numbers lie above)
     {coupon:7}:line      zset    user id -> ticket number, who waits
     {coupon:7}:standby   zset    user id -> ticket number, who waited when the quota ran out
     {coupon:7}:results   hash    user id -> "issued:<number>:<code>" or "rejected:<number>:<reason>"
@@ -13,7 +14,7 @@ Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
 Each script in `lua/` states its own contract in its header.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
@@ -25,6 +26,7 @@ from redis.commands.core import Script
 
 BELL_MS = 5000
 RESTORE_CHUNK = 1000
+READ_CHUNK = 1000
 
 
 class Answer(IntEnum):
@@ -203,6 +205,21 @@ class Line:
             for start in range(0, len(items), RESTORE_CHUNK):
                 pipe.hset(self.results_key, mapping=dict(items[start : start + RESTORE_CHUNK]))
             pipe.execute()
+
+    def results(self) -> Iterator[tuple[str, str]]:
+        """Yield every stored result by user id, in steps that do not hold Redis up."""
+        yield from self.redis.hscan_iter(self.results_key, count=READ_CHUNK)
+
+    def waiting(self) -> Iterator[Waiting]:
+        """Yield who is in line; whoever joins meanwhile may be missing."""
+        return self._tickets(self.line_key)
+
+    def standby(self) -> Iterator[Waiting]:
+        return self._tickets(self.standby_key)
+
+    def _tickets(self, key: str) -> Iterator[Waiting]:
+        for member, score in self.redis.zscan_iter(key, count=READ_CHUNK):
+            yield Waiting(member, int(score))
 
     def gate(self) -> Gate | None:
         """Return the gate, or None when it is missing."""
