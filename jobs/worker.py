@@ -52,9 +52,8 @@ class AllowedJob(Job):
 def make_worker() -> SimpleWorker:
     """Return a worker of the one queue; call it inside an app context."""
     queue = bell_queue()
-    queue.job_class = (
-        AllowedJob  # what cleans up after a dead worker asks the queue for it, and runs callbacks
-    )
+    # What cleans up after a dead worker asks the queue, not the worker, and would run callbacks.
+    queue.job_class = AllowedJob
     return SimpleWorker(
         [queue],
         connection=queue.connection,

@@ -46,8 +46,7 @@ class Installation:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        self.discard()
 
     def start(self) -> None:
         """Start it and return when it says that it is ready."""
@@ -60,6 +59,11 @@ class Installation:
         with (self.directory / "stdout").open("wb") as out, (self.directory / "stderr").open("wb") as err:
             self.process = spawn([sys.executable, "-m", "deploy.local"], env=self.env, stdout=out, stderr=err)
         return self.process
+
+    def discard(self) -> None:
+        """Stop it and leave nothing of it."""
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def stop(self) -> None:
         if self._app is not None:

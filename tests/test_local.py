@@ -102,7 +102,7 @@ def start_refused(**environ: str) -> str:
         (line,) = installation.stderr.splitlines()
         return line.removeprefix("firstcome: ")
     finally:
-        installation.stop()
+        installation.discard()
 
 
 def test_one_line_says_that_it_is_ready_and_every_part_is(running):
@@ -139,7 +139,7 @@ def test_what_it_writes_is_for_its_owner_only(running):
 
 
 def test_a_directory_that_it_makes_is_for_its_owner_only(tmp_path):
-    start_refused(VAR_DIR=str(tmp_path / ("deep" * 30)), PORT=str(free_port()))
+    assert "is too long for a socket" in start_refused(VAR_DIR=str(tmp_path / ("deep" * 30)))
     assert mode(tmp_path / ("deep" * 30)) == 0o700
 
 
@@ -191,7 +191,6 @@ def test_a_port_that_is_taken_is_refused(running):
         ("PORT", "http", "PORT must be a number"),
         ("PORT", "65536", "PORT must be a number"),
         ("VAR_DIR", "/dev/null/var", "VAR_DIR /dev/null/var cannot be made"),
-        ("VAR_DIR", f"/tmp/fc-{'x' * 100}", "is too long for a socket"),
         ("SECRET_KEY", "too short", "SECRET_KEY must be set to at least 32"),
         ("REDIS_URL", "redis://127.0.0.1:1/0", "REDIS_URL does not answer"),
         ("DATABASE_URL", "mysql+pymysql://nobody@127.0.0.1:1/none", "Can't connect to MySQL server"),
@@ -225,7 +224,7 @@ def test_a_signal_while_it_starts_stops_it(number):
         assert processes(installation) == {}
         assert "ready" not in installation.stdout
     finally:
-        installation.stop()
+        installation.discard()
 
 
 @LINUX
@@ -236,7 +235,7 @@ def test_a_part_that_cannot_start_ends_the_others_too():
         assert installation.stderr.splitlines()[-1] == "firstcome: web ended (exit code 2) while starting"
         assert processes(installation) == {}
     finally:
-        installation.stop()
+        installation.discard()
 
 
 @LINUX

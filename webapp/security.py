@@ -35,14 +35,17 @@ def init_app(app: Flask) -> None:
     app.session_interface = SessionCookies()
     if proxies := app.config["TRUSTED_PROXIES"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
-    app.before_request(_refuse_transfer_encoding)
+    app.before_request(_refuse_strange_bodies)
     app.after_request(_add_headers)
 
 
-def _refuse_transfer_encoding() -> None:
+def _refuse_strange_bodies() -> None:
     # A malformed chunk would surface as an error of ours while the form is read.
     if "Transfer-Encoding" in request.headers:
         abort(411)
+    # Every form would take a JSON body for its fields, with values of any type.
+    if request.is_json:
+        abort(415)
 
 
 def _add_headers(response: Response) -> Response:

@@ -1,0 +1,350 @@
+"""The rehearsal: a whole drop on the operator's own installation, over HTTP, with marked people and a marked coupon."""
+
+import json
+import math
+import secrets
+import threading
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import click
+from flask import Flask, current_app
+from flask.sessions import SecureCookieSessionInterface
+from itsdangerous import URLSafeTimedSerializer
+from sqlalchemy import delete, func, insert, select
+from tqdm import tqdm
+
+from jobs.load import Answer, send_all
+from webapp import audit
+from webapp.accounts import Visitor
+from webapp.extensions import db, line_redis
+from webapp.issuing import locked_coupon
+from webapp.line import Line
+from webapp.models import DRAFT, LIVE, Coupon, CouponIssue, LineEvent, User, utcnow
+from webapp.passwords import UNUSABLE
+from webapp.policy import change_coupon, create_coupon
+
+MOST_USERS = 1_000_000
+OPENS_IN_S = 2.0
+LASTS = timedelta(hours=1)
+CLAIMS_WITHIN_S = 300
+RESULTS_WITHIN_S = 120
+ROWS_EVERY_S = 0.02
+"""How often SQL is asked how far the rows are: the resolution of "click to row"."""
+CHUNK = 1000
+FINAL = frozenset({"issued", "sold_out", "rejected"})
+
+
+@dataclass
+class Drop:
+    """One rehearsal: who takes part, and what was seen. Lists are in the order of the people."""
+
+    coupon_id: int
+    quota: int
+    user_ids: list[int]
+    sessions: list[str]
+    csrf_token: str
+    address: tuple[str, int]
+    claims: list[Answer | None] = field(default_factory=list)
+    states: list[str] = field(default_factory=list)
+    rows: list[tuple[float, int]] = field(default_factory=list)
+    opened: float = 0.0
+    all_known: float = 0.0
+
+    @property
+    def numbers(self) -> dict[int, int]:
+        """The ticket number that each claim was answered with, by user id."""
+        return {
+            user_id: json.loads(claim.body)["number"]
+            for user_id, claim in zip(self.user_ids, self.claims, strict=True)
+            if claim is not None and claim.status == 200
+        }
+
+
+def run(users: int, quota: int, seconds: float | None, url: str) -> bool:
+    """Play a drop against the running server at `url` and return whether all was exactly right.
+
+    The claims of `users` people are spread over `seconds`, or sent as fast as the server answers. Whatever happens,
+    the coupon, the people and their places are deleted at the end. Raises click.ClickException when the server does
+    not answer or belongs to another installation.
+    """
+    address = _address(url)
+    _check_sizes(users, quota, seconds)
+    with _stage(users, quota, address) as drop:
+        _open(drop)
+        with _watched_rows(drop):
+            _claim(drop, seconds or 0.0)
+            _follow(drop)
+        report = audit.run(drop.coupon_id)
+        exact = _exact(drop)
+        for line in [*_figures(drop), *exact.lines, *report.lines()]:
+            click.echo(line)
+        return exact.ok and report.ok
+
+
+@contextmanager
+def _stage(users: int, quota: int, address: tuple[str, int]) -> Iterator[Drop]:
+    mark = f"rehearsal-{secrets.token_hex(6)}"
+    coupon_id = None
+    try:
+        now = utcnow()
+        period = {"issue_start_at": now + LASTS, "issue_end_at": now + 2 * LASTS}
+        coupon_id = create_coupon(rehearsal=True, title=mark, total_quantity=quota, status=DRAFT, **period)
+        user_ids = _create_users(mark, users)
+        sessions, csrf_token = _sign_in(user_ids)
+        yield Drop(coupon_id, quota, user_ids, sessions, csrf_token, address)
+    finally:
+        _clean_up(mark, coupon_id)
+
+
+def _create_users(mark: str, count: int) -> list[int]:
+    rows = [
+        {"email": f"{mark}-{number}@example.com", "name": mark, "password_hash": UNUSABLE, "rehearsal": True}
+        for number in range(count)
+    ]
+    with db.engine.begin() as connection:
+        for start in range(0, count, CHUNK):
+            connection.execute(insert(User), rows[start : start + CHUNK])
+        ids = select(User.id).where(User.rehearsal, User.name == mark).order_by(User.id)
+        return list(connection.scalars(ids))
+
+
+def _sign_in(user_ids: Sequence[int]) -> tuple[list[str], str]:
+    """Return a session cookie for everybody, as the sign-in makes it, and a CSRF token that fits them all."""
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    interface = app.session_interface
+    assert isinstance(interface, SecureCookieSessionInterface)
+    serializer = interface.get_signing_serializer(app)
+    assert serializer is not None
+    csrf = secrets.token_hex(20)
+    common = {"_fresh": True, "_permanent": True, "csrf_token": csrf}
+    cookie = app.config["SESSION_COOKIE_NAME"]
+    sessions = [
+        f"{cookie}={serializer.dumps({'_user_id': Visitor(user_id, 0, False).get_id(), **common})}"
+        for user_id in user_ids
+    ]
+    return sessions, str(URLSafeTimedSerializer(app.secret_key or "", salt="wtf-csrf-token").dumps(csrf))
+
+
+def _clean_up(mark: str, coupon_id: int | None) -> None:
+    if coupon_id is not None:
+        with locked_coupon(coupon_id) as (connection, _):
+            connection.execute(delete(CouponIssue).where(CouponIssue.coupon_id == coupon_id))
+            connection.execute(delete(LineEvent).where(LineEvent.coupon_id == coupon_id))
+            connection.execute(delete(Coupon).where(Coupon.id == coupon_id))
+            connection.commit()
+        Line(line_redis(), coupon_id).forget()
+    with db.engine.begin() as connection:
+        connection.execute(delete(User).where(User.rehearsal, User.name == mark))
+
+
+def _open(drop: Drop) -> None:
+    """Publish the coupon, see that the server is ours, and wait for the opening by the server's clock."""
+    change_coupon(drop.coupon_id, status=LIVE, issue_start_at=utcnow() + timedelta(seconds=OPENS_IN_S))
+    serving = _one(drop, f"/coupons/{drop.coupon_id}/serving")
+    if serving.status == 404:
+        raise click.ClickException("the server does not know our coupon: it runs on another database")
+    if serving.status != 200:
+        raise click.ClickException(f"the server answers {serving.status}")
+    if _one(drop, f"/coupons/{drop.coupon_id}/ticket").status == 401:
+        raise click.ClickException("the server does not accept our sessions: its SECRET_KEY is another")
+    clock = json.loads(serving.body)
+    left = (clock["opens_at_ms"] - clock["now_ms"]) / 1000 - (time.perf_counter() - serving.answered)
+    # The wait itself is the point: nobody asks before the start.
+    time.sleep(max(0.0, left) + 0.01)
+
+
+def _claim(drop: Drop, spread_s: float) -> None:
+    host = drop.address[0]
+    requests = [
+        (
+            f"POST /coupons/{drop.coupon_id}/claim HTTP/1.1\r\nHost: {host}\r\nCookie: {session}\r\n"
+            f"X-CSRFToken: {drop.csrf_token}\r\nAccept: application/json\r\nContent-Length: 0\r\n\r\n"
+        ).encode()
+        for session in drop.sessions
+    ]
+    drop.opened = time.perf_counter()
+    with tqdm(total=len(requests), desc="claims", unit="", mininterval=0.25) as bar:
+        drop.claims = send_all(
+            drop.address,
+            requests,
+            on_answer=lambda _: bar.update(),
+            spread_s=spread_s,
+            within_s=spread_s + CLAIMS_WITHIN_S,
+        )
+
+
+def _follow(drop: Drop) -> None:
+    """Ask until everybody's result is known; who was refused as sold out knows it already."""
+    drop.states = [_first_state(claim) for claim in drop.claims]
+    until = time.perf_counter() + RESULTS_WITHIN_S
+    with tqdm(total=len(drop.states), desc="results", unit="", mininterval=0.25) as bar:
+        while time.perf_counter() < until:
+            open_ = [index for index, state in enumerate(drop.states) if state not in FINAL]
+            bar.update(len(drop.states) - len(open_) - bar.n)
+            if not open_:
+                break
+            _wait_for_the_line(drop, until)
+            _ask_all(drop, open_)
+    drop.all_known = time.perf_counter()
+
+
+def _first_state(claim: Answer | None) -> str:
+    if claim is None:
+        return "unanswered"
+    body = json.loads(claim.body)
+    return (
+        "sold_out" if body.get("code") == "sold_out" and claim.status == 410 else body.get("state", "refused")
+    )
+
+
+def _wait_for_the_line(drop: Drop, until: float) -> None:
+    while time.perf_counter() < until:
+        serving = json.loads(_one(drop, f"/coupons/{drop.coupon_id}/serving").body)
+        if serving["state"] == "sold_out" or serving["serving"] >= serving["last"]:
+            return
+        time.sleep(ROWS_EVERY_S)
+
+
+def _ask_all(drop: Drop, indices: list[int]) -> None:
+    requests = [_get(drop, f"/coupons/{drop.coupon_id}/ticket", drop.sessions[index]) for index in indices]
+    for index, answer in zip(indices, send_all(drop.address, requests), strict=True):
+        if answer is not None and answer.status == 200:
+            drop.states[index] = json.loads(answer.body)["state"]
+
+
+def _one(drop: Drop, path: str) -> Answer:
+    (answer,) = send_all(drop.address, [_get(drop, path, drop.sessions[0])], within_s=10)
+    if answer is None:
+        raise click.ClickException(f"no server answers at {drop.address[0]}:{drop.address[1]}")
+    return answer
+
+
+def _get(drop: Drop, path: str, session: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: {drop.address[0]}\r\nCookie: {session}\r\n\r\n".encode()
+
+
+@contextmanager
+def _watched_rows(drop: Drop) -> Iterator[None]:
+    """Note when each ticket number became a committed row, every ROWS_EVERY_S."""
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    done = threading.Event()
+
+    def watch() -> None:
+        highest = select(func.max(CouponIssue.ticket_number)).where(CouponIssue.coupon_id == drop.coupon_id)
+        with app.app_context(), db.engine.connect() as connection:
+            last_look = False
+            while not last_look:
+                last_look = done.wait(ROWS_EVERY_S)
+                drop.rows.append((time.perf_counter(), connection.scalar(highest) or 0))
+                connection.rollback()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+@dataclass(frozen=True)
+class Exactness:
+    ok: bool
+    lines: list[str]
+
+
+def _exact(drop: Drop) -> Exactness:
+    """Compare with SQL: exactly the quota was issued, to exactly the lowest tickets, and everybody knows it."""
+    with db.engine.connect() as connection:
+        holders = set(
+            connection.scalars(select(CouponIssue.user_id).where(CouponIssue.coupon_id == drop.coupon_id))
+        )
+    numbers = drop.numbers
+    expected = min(len(drop.user_ids), drop.quota)
+    lowest = set(sorted(numbers, key=numbers.__getitem__)[:expected])
+    told = {user for user, state in zip(drop.user_ids, drop.states, strict=True) if state == "issued"}
+    unknown = sum(state not in FINAL for state in drop.states)
+    checks = {
+        f"issued {len(holders)} of {expected}": len(holders) == expected,
+        "to the lowest tickets": holders == lowest,
+        f"{len(told)} people were told so": told == holders,
+        f"{unknown} people without a result": unknown == 0,
+    }
+    return Exactness(
+        all(checks.values()), [f"{'ok  ' if ok else 'FAIL'}  {text}" for text, ok in checks.items()]
+    )
+
+
+def _figures(drop: Drop) -> Iterator[str]:
+    good = [claim for claim in drop.claims if claim is not None and claim.status == 200]
+    answered = [claim for claim in drop.claims if claim is not None]
+    statuses = Counter(claim.status for claim in answered)
+    yield (
+        f"claims         {len(drop.claims)}; answers "
+        + ", ".join(f"{status}: {count}" for status, count in sorted(statuses.items()))
+        + f"; tried again {sum(claim.tries - 1 for claim in answered)}"
+    )
+    if not answered:
+        return
+    yield f"claims/s       {_rate(good, drop.opened)} with a ticket, {_rate(answered, drop.opened)} answered in all"
+    yield f"click→answer   {_percentiles([claim.answered - claim.sent for claim in answered])}"
+    yield f"click→row      {_percentiles(_row_delays(drop))} (rows are looked at every {ROWS_EVERY_S * 1000:.0f} ms)"
+    if drop.rows and drop.rows[-1][1]:
+        final = next(at for at, number in drop.rows if number == drop.rows[-1][1])
+        yield f"last row       {final - drop.opened:.2f} s after the opening"
+    yield f"all known      {drop.all_known - drop.opened:.2f} s after the opening"
+
+
+def _rate(answers: Sequence[Answer], opened: float) -> str:
+    if not answers:
+        return "none"
+    return f"{len(answers) / (max(answer.answered for answer in answers) - opened):,.0f}"
+
+
+def _row_delays(drop: Drop) -> list[float]:
+    """Return, for every issued ticket, the time from its click until its row was seen."""
+    seen = [number for _, number in drop.rows]
+    sent = {
+        json.loads(claim.body)["number"]: claim.sent
+        for claim in drop.claims
+        if claim is not None and claim.status == 200
+    }
+    highest = seen[-1] if seen else 0
+    return [
+        drop.rows[bisect_left(seen, number)][0] - at
+        for number, at in sent.items()
+        if number is not None and number <= highest
+    ]
+
+
+def _percentiles(seconds: Sequence[float]) -> str:
+    if not seconds:
+        return "none"
+    ordered = sorted(seconds)
+    picked = [
+        ordered[min(len(ordered) - 1, math.ceil(len(ordered) * share) - 1)] for share in (0.5, 0.95, 0.99)
+    ]
+    return "p50 {:.0f} ms, p95 {:.0f} ms, p99 {:.0f} ms".format(*(value * 1000 for value in picked))
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    try:
+        port = parts.port or 80
+    except ValueError as error:
+        raise click.ClickException(f"{url} has no port that could be") from error
+    if parts.scheme != "http" or not parts.hostname:
+        raise click.ClickException("the address must be http://host:port of the server itself")
+    return parts.hostname, port
+
+
+def _check_sizes(users: int, quota: int, seconds: float | None) -> None:
+    if not 1 <= users <= MOST_USERS or quota < 0 or (seconds is not None and not 0 <= seconds <= 3600):
+        raise click.ClickException("users from 1 to 1,000,000, a quota from 0, at most 3,600 seconds")
