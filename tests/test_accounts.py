@@ -78,6 +78,21 @@ def test_a_program_registers_with_the_token_of_the_page(client):
     assert signed_in_as(client) == user.id
 
 
+@on_sqlite
+@both
+def test_the_fields_may_come_as_json(client, accept):
+    headers = {"Accept": accept, "Accept-Language": "en", "X-CSRFToken": page_token(client)}
+    sent = MINJI | {"name": "민지\ud800", "role": "operator"}
+    answer = client.post("/register", json=sent, headers=headers)
+    assert answer.status_code == (200 if accept == PROGRAM else 303)
+    user = db.session.scalars(select(User)).one()
+    assert (user.email, user.name, user.role) == (MINJI["email"], "민지?", "user")
+    answer = client.post("/login", json={"email": MINJI["email"], "password": 12345678}, headers=headers)
+    assert_refused(answer, 422, "invalid")
+    client.delete_cookie("session")
+    assert client.post("/login", json=MINJI, headers=headers).status_code == 400
+
+
 @both
 @pytest.mark.parametrize("email", ["minji@example.com", "MINJI@EXAMPLE.COM", " Minji@example.com\n"])
 def test_an_email_is_taken_in_any_case(client, minji, accept, email):

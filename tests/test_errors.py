@@ -272,6 +272,7 @@ BODIES = {
     "json": (b'{"email": "\\ud800", "password": 1}', "application/json"),
     "deep json": (b"[" * 50_000, "application/json"),
     "no json": (b"{", "application/json"),
+    "no object": (b"[]", "application/json"),
     "many fields": (b"a=1&" * 15_000, "application/x-www-form-urlencoded"),
     "no multipart": (b"--x\r\n\r\n", "multipart/form-data; boundary=x"),
     "no boundary": (b"x", "multipart/form-data"),
@@ -287,11 +288,14 @@ BODIES = {
     "no type": (b"email=a", ""),
     "strange type": (b"email=a", "\xff/\xff;;=;"),
 }
+REFUSED = {"many parts": (413, "http_413")} | dict.fromkeys(
+    ["deep json", "no json", "no object"], (400, "http_400")
+)
 
 
 @pytest.mark.parametrize("kind", BODIES)
 @pytest.mark.parametrize("address", ["/login", "/register"])
-def test_strange_bodies_are_empty_forms(client, address, kind):
+def test_strange_bodies_are_told_apart_from_forms(client, address, kind):
     body, content_type = BODIES[kind]
     headers = {"Accept-Language": "en", "X-CSRFToken": page_token(client)}
     with nothing_changes():
@@ -299,7 +303,16 @@ def test_strange_bodies_are_empty_forms(client, address, kind):
             answer = client.post(
                 address, data=body, content_type=content_type, headers=headers | {"Accept": accept}
             )
-            assert_refused(answer, *((413, "http_413") if kind == "many parts" else (422, "invalid")))
+            assert_refused(answer, *REFUSED.get(kind, (422, "invalid")))
+
+
+def test_forms_of_operators_take_no_json(client):
+    token = sign_in(client, make_user(role="operator"))
+    headers = {"Accept": PROGRAM, "Accept-Language": "en", "X-CSRFToken": token}
+    with nothing_changes():
+        for body in ({"title": 5}, ["a"], {"total_quantity": "7"}):
+            answer = client.post("/admin/coupons/new", json=body, headers=headers)
+            assert_refused(answer, 415, "http_415")
 
 
 STRANGE_HEADERS = [

@@ -115,6 +115,14 @@ def test_a_claim_as_json_is_the_ticket(app, client, token):
     assert answer.headers["Cache-Control"] == "no-store"
 
 
+@on_sqlite
+def test_a_claim_needs_no_body_and_minds_none(client, token):
+    headers = {"Accept": PROGRAM, "X-CSRFToken": token}
+    for body in ({}, {"json": {"user_id": 4711}}, {"data": b"{", "content_type": "application/json"}):
+        answer = client.post(f"/coupons/{make_coupon()}/claim", headers=headers, **body)
+        assert (answer.status_code, answer.get_json()["number"]) == (200, 1)
+
+
 @both
 def test_the_same_ticket_again_and_on_another_device(app, client, token, accept):
     coupon = make_coupon()

@@ -19,6 +19,7 @@ from webapp import (
     wallet,
 )
 from webapp.extensions import babel, csrf, init_stores, login
+from webapp.lane import Lane
 
 
 def create_app(overrides: dict[str, Any] | None = None) -> Flask:
@@ -40,4 +41,6 @@ def create_app(overrides: dict[str, Any] | None = None) -> Flask:
     cli.init_app(app)
     for module in (coupons, tickets, accounts, wallet, admin, health):
         app.register_blueprint(module.bp)
+    app.wsgi_app = Lane(app)  # type: ignore[method-assign]
+    security.trust_proxies(app)
     return app

@@ -2,13 +2,25 @@
 
 import re
 
-from flask import Blueprint, Response, flash, jsonify, redirect, render_template, request, session, url_for
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    flash,
+    jsonify,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _
 from flask_login import UserMixin, current_user, login_user, logout_user
 from flask_wtf import FlaskForm
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
+from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response as WerkzeugResponse
 from wtforms import EmailField, PasswordField, StringField
 from wtforms.validators import DataRequired, Email, Length
@@ -122,7 +134,7 @@ class Register(FlaskForm):  # type: ignore[misc]
 
 @bp.route("/register", methods=["GET", "POST"])
 def register() -> str | WerkzeugResponse:
-    form = Register(request.form)
+    form = Register(_sent())
     if request.method != "POST":
         return render_template(REGISTER, form=form)
     if not form.validate():
@@ -141,7 +153,7 @@ def register() -> str | WerkzeugResponse:
 
 @bp.route("/login", methods=["GET", "POST"], endpoint="login")
 def sign_in() -> str | WerkzeugResponse:
-    form = SignIn(request.form)
+    form = SignIn(_sent())
     if request.method != "POST":
         return render_template(SIGN_IN, form=form)
     if not form.validate():
@@ -178,6 +190,21 @@ def safe_next(target: str | None) -> str:
     if target.startswith("/") and target.isprintable() and not target.replace("\\", "/").startswith("//"):
         return target
     return url_for("coupons.index")
+
+
+def _sent() -> MultiDict[str, str]:
+    """Return the fields, sent as a form or as a JSON object; what is no text counts as not sent."""
+    if not request.is_json:
+        return request.form
+    try:
+        body = request.get_json()
+    except RecursionError:
+        abort(400)
+    if not isinstance(body, dict):
+        abort(400)
+    # JSON can name half characters, which no database takes; a form cannot.
+    texts = {name: text for name, text in body.items() if isinstance(text, str)}
+    return MultiDict({name: text.encode(errors="replace").decode() for name, text in texts.items()})
 
 
 def _account(email: str) -> User | None:

@@ -55,6 +55,8 @@ def operators_only() -> None:
     if request.blueprint == bp.name:
         request.max_content_length = request.max_form_memory_size = FORM_BYTES
         csrf.protect()
+        if request.is_json:
+            abort(415)  # a form would take its values, of any type, for its fields
 
 
 class WholeNumber(IntegerField):  # type: ignore[misc]

@@ -33,26 +33,30 @@ class SessionCookies(SecureCookieSessionInterface):
 
 def init_app(app: Flask) -> None:
     app.session_interface = SessionCookies()
-    if proxies := app.config["TRUSTED_PROXIES"]:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
-    app.before_request(_refuse_strange_bodies)
+    app.before_request(_refuse_transfer_encoding)
     app.after_request(_add_headers)
 
 
-def _refuse_strange_bodies() -> None:
+def _refuse_transfer_encoding() -> None:
     # A malformed chunk would surface as an error of ours while the form is read.
     if "Transfer-Encoding" in request.headers:
         abort(411)
-    # Every form would take a JSON body for its fields, with values of any type.
-    if request.is_json:
-        abort(415)
+
+
+def trust_proxies(app: Flask) -> None:
+    """Believe what that many proxies in front say of the client; nothing that comes before sees it."""
+    if proxies := app.config["TRUSTED_PROXIES"]:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
+
+
+def common_headers(secure: bool) -> dict[str, str]:
+    """Return what every answer carries, over https or not."""
+    return HEADERS | ({"Strict-Transport-Security": HSTS} if secure else {})
 
 
 def _add_headers(response: Response) -> Response:
     present = {name.lower() for name, _ in response.headers}
-    for name, value in HEADERS.items():
+    for name, value in common_headers(request.is_secure).items():
         if name.lower() not in present:
             response.headers.add(name, value)
-    if request.is_secure:
-        response.headers.setdefault("Strict-Transport-Security", HSTS)
     return response

@@ -94,16 +94,21 @@ def _presented(coupon_id: int, user_id: int) -> Receipt | None:
 
 
 def _ticket_answer(coupon_id: int, ticket: Ticket) -> Response:
+    body = ticket_json(coupon_id, current_user.id, ticket)
+    return Response(body, content_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+def ticket_json(coupon_id: int, user_id: int, ticket: Ticket) -> bytes:
     body = {
         "state": ticket.state,
         "number": ticket.number,
         "ahead": ticket.ahead,
         "code": ticket.code,
-        "receipt": receipt_for(coupon_id, current_user.id, ticket),
+        "receipt": receipt_for(coupon_id, user_id, ticket),
         "epoch": ticket.epoch,
         "next_ms": next_ms(ticket.ahead or 0),
     }
-    return Response(json.dumps(body), content_type="application/json", headers={"Cache-Control": "no-store"})
+    return json.dumps(body).encode()
 
 
 def _serving_json(serving: Serving) -> bytes:

@@ -1,0 +1,217 @@
+"""The lane answers as the app does, answers nothing that the app would refuse, and is really taken."""
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from tests.builders import csrf_token, make_coupon, make_user, make_users, sign_in
+from webapp import issuing, policy
+from webapp.extensions import connect_redis
+from webapp.lane import Lane
+
+JSON = "application/json"
+HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
+
+
+@pytest.fixture
+def lane(app: Flask) -> Lane:
+    found = app.wsgi_app
+    assert isinstance(found, Lane)
+    return found
+
+
+@pytest.fixture
+def signed_in(client: FlaskClient) -> int:
+    user = make_user()
+    sign_in(client, user)
+    return user.id
+
+
+def waiting(user: int) -> int:
+    coupon = make_coupon()
+    issuing.claim(coupon, user)
+    return coupon
+
+
+def issued(user: int) -> int:
+    coupon = waiting(user)
+    issuing.admit(coupon)
+    return coupon
+
+
+def missed(user: int) -> int:
+    coupon = make_coupon(quota=1)
+    for everybody in (*make_users(1), user):
+        issuing.claim(coupon, everybody)
+    issuing.admit(coupon)
+    return coupon
+
+
+def sold_out(user: int) -> int:
+    return make_coupon(quota=0)
+
+
+def closed(user: int) -> int:
+    return make_coupon(status="closed")
+
+
+def early(user: int) -> int:
+    return make_coupon(opens_in=3000)
+
+
+def unknown(user: int) -> int:
+    return 10**12
+
+
+def claim(client: FlaskClient, coupon: int, *, accept: str, token: str | None, **options: Any) -> Any:
+    headers = {"Accept": accept, **options.pop("headers", {})}
+    if accept == JSON and token is not None:
+        headers["X-CSRFToken"] = token
+    data = {"csrf_token": token} if accept == HTML and token is not None else None
+    return client.post(f"/coupons/{coupon}/claim", headers=headers, data=data, **options)
+
+
+def facts(answer: Any) -> tuple[str, list[tuple[str, str]], bytes]:
+    return answer.status, sorted(answer.headers), answer.data
+
+
+def both(app: Flask, lane: Lane, ask: Any) -> tuple[Any, Any]:
+    """Return the answer through the lane and the app's own, without it."""
+    through = facts(ask())
+    app.wsgi_app = lane.plain
+    try:
+        return through, facts(ask())
+    finally:
+        app.wsgi_app = lane
+
+
+def fail(*_: object) -> Any:
+    raise AssertionError("the request went on to the app")
+
+
+@pytest.mark.parametrize("accept", [JSON, HTML], ids=["json", "html"])
+@pytest.mark.parametrize("language", ["ko", "en"])
+@pytest.mark.parametrize("state", [waiting, issued, missed, sold_out, closed, unknown])
+def test_its_answers_are_the_apps_own(app, client, lane, signed_in, state, language, accept):
+    coupon, token = state(signed_in), csrf_token(client)
+
+    def ask() -> Any:
+        return claim(client, coupon, accept=accept, token=token, headers={"Accept-Language": language})
+
+    for _ in range(2):
+        through, plain = both(app, lane, ask)
+        assert through == plain
+
+
+@pytest.mark.parametrize("accept", [JSON, HTML], ids=["json", "html"])
+def test_an_early_claim_hears_the_same_but_for_the_time_that_passed(app, client, lane, signed_in, accept):
+    coupon, token = early(signed_in), csrf_token(client)
+    through, plain = both(app, lane, lambda: claim(client, coupon, accept=accept, token=token))
+    assert through[0] == plain[0]
+    assert {name for name, _ in through[1]} == {name for name, _ in plain[1]}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("accept", [JSON, HTML], ids=["json", "html"])
+@pytest.mark.parametrize("state", [waiting, issued, missed])
+def test_it_is_taken(client, lane, signed_in, state, accept, monkeypatch):
+    coupon, token = state(signed_in), csrf_token(client)
+    monkeypatch.setattr(lane, "plain", fail)
+    assert claim(client, coupon, accept=accept, token=token).status_code == {JSON: 200, HTML: 303}[accept]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_refusal_is_made_once_for_everybody_and_in_each_language(client, lane, signed_in, monkeypatch):
+    coupon, token = sold_out(signed_in), csrf_token(client)
+
+    def ask(language: str) -> str:
+        headers = {"Accept-Language": language}
+        return claim(client, coupon, accept=JSON, token=token, headers=headers).json["title"]
+
+    korean, english = ask("ko"), ask("en")
+    assert korean != english
+    monkeypatch.setattr(lane, "plain", fail)
+    assert (ask("ko"), ask("en")) == (korean, english)
+
+
+IRREGULAR: dict[str, dict[str, Any]] = {
+    "no token": {"token": None},
+    "another token": {"token": "IjEi.Zx.yz"},
+    "a query": {"query_string": "x=1"},
+    "any type": {"accept": "*/*"},
+    "over https from nowhere": {"base_url": "https://localhost"},
+    "over https from elsewhere": {
+        "base_url": "https://localhost",
+        "headers": {"Referer": "https://evil.example/"},
+    },
+    "in chunks": {"headers": {"Transfer-Encoding": "chunked"}},
+    "two sessions": {"headers": {"Cookie": "session=a; session=b"}},
+    "signed by nobody": {"headers": {"Cookie": "session=eyJfdXNlcl9pZCI6IjEuMC51In0.aaaaaa.bbbb"}},
+}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("options", IRREGULAR.values(), ids=IRREGULAR)
+def test_whatever_is_not_plainly_in_order_goes_on_to_the_app(client, lane, signed_in, options, monkeypatch):
+    coupon, token = make_coupon(), csrf_token(client)
+    monkeypatch.setattr(lane, "plain", fail)
+    use_cookies = client._cookies if "Cookie" in options.get("headers", {}) else None
+    if use_cookies is not None:
+        client._cookies = {}
+    with pytest.raises(AssertionError, match="went on to the app"):
+        claim(client, coupon, **{"accept": JSON, "token": token, **options})
+    assert issuing.standing(coupon, signed_in).state == "none"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("token_of", ["nobody", "somebody else"])
+def test_control_a_token_that_is_not_of_this_session_is_refused_by_the_app(app, client, signed_in, token_of):
+    other = app.test_client()
+    token = sign_in(other, make_user()) if token_of == "somebody else" else None
+    coupon = make_coupon()
+    for accept in (JSON, HTML):
+        assert claim(client, coupon, accept=accept, token=token).status_code == 400
+    assert issuing.standing(coupon, signed_in).state == "none"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_form_that_goes_on_to_the_app_is_still_readable_there(client, signed_in):
+    coupon, token = make_coupon(), csrf_token(client)
+    answer = client.post(
+        f"/coupons/{coupon}/claim",
+        data={"csrf_token": token},
+        headers={"Accept": "text/html;q=0.9,*/*;q=0.1"},
+    )
+    assert answer.status_code == 303
+    assert issuing.standing(coupon, signed_in).state == "waiting"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_over_https_from_our_own_page_it_is_taken_and_answers_alike(app, client, lane, signed_in):
+    coupon, token = waiting(signed_in), csrf_token(client)
+
+    def ask() -> Any:
+        headers = {"Referer": f"https://localhost/coupons/{coupon}"}
+        return claim(client, coupon, accept=HTML, token=token, base_url="https://localhost", headers=headers)
+
+    through, plain = both(app, lane, ask)
+    assert through == plain
+    assert "Strict-Transport-Security" in dict(through[1])
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_redis_that_does_not_answer_is_told_by_the_app(app, client, signed_in, monkeypatch):
+    coupon, token = make_coupon(), csrf_token(client)
+    monkeypatch.setitem(app.extensions, "line", connect_redis("redis://127.0.0.1:1", decode_responses=True))
+    answer = claim(client, coupon, accept=JSON, token=token)
+    assert (answer.status_code, answer.json["code"]) == (503, "busy")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_policy_that_changes_is_not_hidden_by_a_kept_answer(client, signed_in):
+    coupon, token = sold_out(signed_in), csrf_token(client)
+    assert claim(client, coupon, accept=JSON, token=token).status_code == 410
+    policy.change_coupon(coupon, total_quantity=1)
+    assert claim(client, coupon, accept=JSON, token=token).status_code == 200
