@@ -6,6 +6,7 @@ reach Redis and a Redis that lost everything are all mended by one loop. Any num
 
 import logging
 import signal
+import sys
 import threading
 from collections.abc import Sequence
 from datetime import timedelta
@@ -66,11 +67,11 @@ def run(stop: threading.Event) -> None:
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s sweeper %(levelname)s %(message)s")
     refuse_unsafe_start()
-    stop = threading.Event()
+    # Sweeping can stop anywhere: the next sweep does it all again.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: sys.exit(0))
     with create_app().app_context():
-        run(stop)
+        run(threading.Event())
 
 
 if __name__ == "__main__":

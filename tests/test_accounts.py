@@ -404,6 +404,15 @@ def test_a_session_of_a_deleted_account_ends_where_sql_is_read(client):
     assert visit(client, "/wallet").status_code == 303
 
 
+def test_an_old_session_does_not_open_the_account_that_came_after(client):
+    gone = make_user()
+    sign_in(client, gone)
+    db.session.delete(gone)
+    db.session.commit()
+    assert make_user().id > gone.id, "the id of a deleted account is never given again"
+    assert visit(client, "/wallet").status_code == 303
+
+
 @pytest.mark.parametrize("session_id", ["", "1", "1.", "1.2", "a.0.u", "-1.0.u", "1.x.u", "1.0.o.o", "²."])
 def test_only_our_own_session_ids_are_read(session_id):
     visitor = load_visitor(session_id)

@@ -244,9 +244,9 @@ def test_reconcile_rebuilds_one_or_all(run):
     make_coupon(status="draft")
     line_redis().flushall()
     assert run("reconcile", coupons[0]).exit_code == 0
-    assert [Line(line_redis(), coupon).exists() for coupon in coupons] == [True, False]
+    assert [Line(line_redis(), coupon).stands() for coupon in coupons] == [True, False]
     assert len(run("reconcile").stdout.splitlines()) == 2
-    assert all(Line(line_redis(), coupon).exists() for coupon in coupons)
+    assert all(Line(line_redis(), coupon).stands() for coupon in coupons)
 
 
 COMMANDS = [

@@ -54,7 +54,7 @@ def requirements(name: str) -> list[str]:
 
 def settings() -> set[str]:
     """Return every variable that the code reads from its environment."""
-    read = re.compile(r"""(?:\benv\.\w+\(|environ\.get\(|environ\[)\s*["']([A-Z_]+)["']""")
+    read = re.compile(r"""(?:\benv\.\w+\(|os\.environ\.get\(|os\.environ\[)\s*["']([A-Z_]+)["']""")
     sources = [ROOT / "gunicorn.conf.py", *(ROOT / "webapp").rglob("*.py"), *(ROOT / "deploy").glob("*.py")]
     return {name for path in sources for name in read.findall(path.read_text())} - {"PATH"}
 

@@ -23,6 +23,9 @@ from webapp.extensions import Base
 Id = BigInteger().with_variant(Integer, "sqlite")
 """64 bits everywhere; SQLite numbers rows by itself only in a column called INTEGER."""
 
+NEVER_REUSED = {"sqlite_autoincrement": True}
+"""Without it SQLite gives the id of a deleted row again, and with it an old session or an old line."""
+
 USER, OPERATOR = "user", "operator"
 DRAFT, LIVE, PAUSED, CLOSED = "draft", "live", "paused", "closed"
 STATUSES = (DRAFT, LIVE, PAUSED, CLOSED)
@@ -52,7 +55,7 @@ def utcnow() -> datetime:
 
 class User(Base):
     __tablename__ = "users"
-    __table_args__ = (CheckConstraint("role IN ('user', 'operator')", name="role"),)
+    __table_args__ = (CheckConstraint("role IN ('user', 'operator')", name="role"), NEVER_REUSED)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     email: Mapped[str] = mapped_column(String(254), unique=True)
@@ -84,6 +87,7 @@ class Coupon(Base):
         CheckConstraint("issue_start_at < issue_end_at", name="period"),
         CheckConstraint("status IN ('draft', 'live', 'paused', 'closed')", name="status"),
         Index("ix_coupons_issue_end_at", "issue_end_at"),
+        NEVER_REUSED,
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)

@@ -42,6 +42,7 @@ def upgrade():
             "total_quantity IS NULL OR total_quantity >= 0", name=op.f("ck_coupons_total_quantity")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_coupons")),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_coupons_issue_end_at", "coupons", ["issue_end_at"], unique=False)
 
@@ -59,6 +60,7 @@ def upgrade():
         sa.CheckConstraint("role IN ('user', 'operator')", name=op.f("ck_users_role")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("email", name=op.f("uq_users_email")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "coupon_issues",
