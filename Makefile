@@ -10,10 +10,10 @@ DEV_INSTALLED := $(VENV)/installed-dev-$(DEV_KEY)
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench
+.PHONY: help run test lint format bench screenshots
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(INSTALLED) ## Start everything on this machine; Ctrl-C stops it (PORT, VAR_DIR, DATABASE_URL, REDIS_URL)
 	@$(BIN)/python -m deploy.local
@@ -33,6 +33,10 @@ format: $(DEV_INSTALLED) ## Format the code and mend what ruff can mend
 
 bench: $(DEV_INSTALLED) ## Measure throughput and latency on this machine
 	@$(BIN)/python -m bench $(ARGS)
+
+screenshots: $(DEV_INSTALLED) ## Take a picture of every state of the pages, into docs/pages
+	@sh deploy/test_setup.sh
+	@SCREENSHOTS_DIR=docs/pages $(BIN)/python -m pytest tests/test_browser.py $(ARGS)
 
 $(INSTALLED):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

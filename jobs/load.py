@@ -81,8 +81,10 @@ class Lane(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
+        if self.drive.finished.is_set():
+            return transport.abort()
         self.transport, self.buffer = transport, b""
-        self._send_next()
+        return self._send_next()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
@@ -155,6 +157,8 @@ async def _run(drive: Drive, within_s: float) -> list[Answer | None]:
     finally:
         for lane in lanes:
             lane.close()
+        # A closed connection is let go of in the next turn of the loop.
+        await asyncio.sleep(0)
     return drive.answers
 
 

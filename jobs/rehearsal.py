@@ -15,14 +15,12 @@ from urllib.parse import urlsplit
 
 import click
 from flask import Flask, current_app
-from flask.sessions import SecureCookieSessionInterface
-from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy import delete, func, insert, select
 from tqdm import tqdm
 
+from jobs.crowd import Crowd, signed_in
 from jobs.load import Answer, send_all
 from webapp import audit
-from webapp.accounts import Visitor
 from webapp.extensions import db, line_redis
 from webapp.issuing import locked_coupon
 from webapp.line import Line
@@ -33,6 +31,7 @@ from webapp.policy import change_coupon, create_coupon
 MOST_USERS = 1_000_000
 OPENS_IN_S = 2.0
 LASTS = timedelta(hours=1)
+FIRST_ANSWER_WITHIN_S = 10
 CLAIMS_WITHIN_S = 300
 RESULTS_WITHIN_S = 120
 ROWS_EVERY_S = 0.02
@@ -47,9 +46,7 @@ class Drop:
 
     coupon_id: int
     quota: int
-    user_ids: list[int]
-    sessions: list[str]
-    csrf_token: str
+    crowd: Crowd
     address: tuple[str, int]
     claims: list[Answer | None] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
@@ -62,13 +59,21 @@ class Drop:
         """The ticket number that each claim was answered with, by user id."""
         return {
             user_id: json.loads(claim.body)["number"]
-            for user_id, claim in zip(self.user_ids, self.claims, strict=True)
+            for user_id, claim in zip(self.crowd.user_ids, self.claims, strict=True)
             if claim is not None and claim.status == 200
         }
 
 
-def run(users: int, quota: int, seconds: float | None, url: str) -> bool:
-    """Play a drop against the running server at `url` and return whether all was exactly right.
+@dataclass(frozen=True)
+class Outcome:
+    """Whether all was exactly right, and what was seen, line by line."""
+
+    ok: bool
+    lines: list[str]
+
+
+def run(users: int, quota: int, seconds: float | None, url: str) -> Outcome:
+    """Play a drop against the running server at `url`, compare it with SQL, and audit it.
 
     The claims of `users` people are spread over `seconds`, or sent as fast as the server answers. Whatever happens,
     the coupon, the people and their places are deleted at the end. Raises click.ClickException when the server does
@@ -83,9 +88,7 @@ def run(users: int, quota: int, seconds: float | None, url: str) -> bool:
             _follow(drop)
         report = audit.run(drop.coupon_id)
         exact = _exact(drop)
-        for line in [*_figures(drop), *exact.lines, *report.lines()]:
-            click.echo(line)
-        return exact.ok and report.ok
+        return Outcome(exact.ok and report.ok, [*_figures(drop), *exact.lines, *report.lines()])
 
 
 @contextmanager
@@ -96,9 +99,8 @@ def _stage(users: int, quota: int, address: tuple[str, int]) -> Iterator[Drop]:
         now = utcnow()
         period = {"issue_start_at": now + LASTS, "issue_end_at": now + 2 * LASTS}
         coupon_id = create_coupon(rehearsal=True, title=mark, total_quantity=quota, status=DRAFT, **period)
-        user_ids = _create_users(mark, users)
-        sessions, csrf_token = _sign_in(user_ids)
-        yield Drop(coupon_id, quota, user_ids, sessions, csrf_token, address)
+        app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+        yield Drop(coupon_id, quota, signed_in(app, _create_users(mark, users), address[0]), address)
     finally:
         _clean_up(mark, coupon_id)
 
@@ -113,23 +115,6 @@ def _create_users(mark: str, count: int) -> list[int]:
             connection.execute(insert(User), rows[start : start + CHUNK])
         ids = select(User.id).where(User.rehearsal, User.name == mark).order_by(User.id)
         return list(connection.scalars(ids))
-
-
-def _sign_in(user_ids: Sequence[int]) -> tuple[list[str], str]:
-    """Return a session cookie for everybody, as the sign-in makes it, and a CSRF token that fits them all."""
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    interface = app.session_interface
-    assert isinstance(interface, SecureCookieSessionInterface)
-    serializer = interface.get_signing_serializer(app)
-    assert serializer is not None
-    csrf = secrets.token_hex(20)
-    common = {"_fresh": True, "_permanent": True, "csrf_token": csrf}
-    cookie = app.config["SESSION_COOKIE_NAME"]
-    sessions = [
-        f"{cookie}={serializer.dumps({'_user_id': Visitor(user_id, 0, False).get_id(), **common})}"
-        for user_id in user_ids
-    ]
-    return sessions, str(URLSafeTimedSerializer(app.secret_key or "", salt="wtf-csrf-token").dumps(csrf))
 
 
 def _clean_up(mark: str, coupon_id: int | None) -> None:
@@ -161,14 +146,7 @@ def _open(drop: Drop) -> None:
 
 
 def _claim(drop: Drop, spread_s: float) -> None:
-    host = drop.address[0]
-    requests = [
-        (
-            f"POST /coupons/{drop.coupon_id}/claim HTTP/1.1\r\nHost: {host}\r\nCookie: {session}\r\n"
-            f"X-CSRFToken: {drop.csrf_token}\r\nAccept: application/json\r\nContent-Length: 0\r\n\r\n"
-        ).encode()
-        for session in drop.sessions
-    ]
+    requests = drop.crowd.claims(drop.coupon_id)
     drop.opened = time.perf_counter()
     with tqdm(total=len(requests), desc="claims", unit="", mininterval=0.25) as bar:
         drop.claims = send_all(
@@ -213,21 +191,17 @@ def _wait_for_the_line(drop: Drop, until: float) -> None:
 
 
 def _ask_all(drop: Drop, indices: list[int]) -> None:
-    requests = [_get(drop, f"/coupons/{drop.coupon_id}/ticket", drop.sessions[index]) for index in indices]
+    requests = [drop.crowd.get(f"/coupons/{drop.coupon_id}/ticket", index) for index in indices]
     for index, answer in zip(indices, send_all(drop.address, requests), strict=True):
         if answer is not None and answer.status == 200:
             drop.states[index] = json.loads(answer.body)["state"]
 
 
 def _one(drop: Drop, path: str) -> Answer:
-    (answer,) = send_all(drop.address, [_get(drop, path, drop.sessions[0])], within_s=10)
+    (answer,) = send_all(drop.address, [drop.crowd.get(path, 0)], within_s=FIRST_ANSWER_WITHIN_S)
     if answer is None:
         raise click.ClickException(f"no server answers at {drop.address[0]}:{drop.address[1]}")
     return answer
-
-
-def _get(drop: Drop, path: str, session: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: {drop.address[0]}\r\nCookie: {session}\r\n\r\n".encode()
 
 
 @contextmanager
@@ -254,22 +228,16 @@ def _watched_rows(drop: Drop) -> Iterator[None]:
         watcher.join()
 
 
-@dataclass(frozen=True)
-class Exactness:
-    ok: bool
-    lines: list[str]
-
-
-def _exact(drop: Drop) -> Exactness:
+def _exact(drop: Drop) -> Outcome:
     """Compare with SQL: exactly the quota was issued, to exactly the lowest tickets, and everybody knows it."""
     with db.engine.connect() as connection:
         holders = set(
             connection.scalars(select(CouponIssue.user_id).where(CouponIssue.coupon_id == drop.coupon_id))
         )
     numbers = drop.numbers
-    expected = min(len(drop.user_ids), drop.quota)
+    expected = min(len(drop.crowd.user_ids), drop.quota)
     lowest = set(sorted(numbers, key=numbers.__getitem__)[:expected])
-    told = {user for user, state in zip(drop.user_ids, drop.states, strict=True) if state == "issued"}
+    told = {user for user, state in zip(drop.crowd.user_ids, drop.states, strict=True) if state == "issued"}
     unknown = sum(state not in FINAL for state in drop.states)
     checks = {
         f"issued {len(holders)} of {expected}": len(holders) == expected,
@@ -277,7 +245,7 @@ def _exact(drop: Drop) -> Exactness:
         f"{len(told)} people were told so": told == holders,
         f"{unknown} people without a result": unknown == 0,
     }
-    return Exactness(
+    return Outcome(
         all(checks.values()), [f"{'ok  ' if ok else 'FAIL'}  {text}" for text, ok in checks.items()]
     )
 

@@ -322,13 +322,14 @@ def test_audit_prints_each_line_and_tells_by_its_exit_code(run, monkeypatch, ok,
 def test_rehearse_passes_its_options_on(run, monkeypatch, ok, code):
     calls = []
 
-    def rehearsal(*args: object) -> bool:
+    def rehearsal(*args: object) -> SimpleNamespace:
         calls.append(args)
-        return ok
+        return SimpleNamespace(ok=ok, lines=["claims/s 7", "ok"])
 
     monkeypatch.setattr(cli, "import_string", {"jobs.rehearsal.run": rehearsal}.__getitem__)
     monkeypatch.setenv("PORT", "8123")
-    assert run("rehearse").exit_code == code
+    result = run("rehearse")
+    assert (result.exit_code, result.stdout) == (code, "claims/s 7\nok\n")
     assert (
         run("rehearse", "--users", 5, "--quota", 2, "--seconds", 1.5, "--url", "http://127.0.0.1:9").exit_code
         == code

@@ -193,6 +193,7 @@ def test_a_port_that_is_taken_is_refused(running):
         ("VAR_DIR", "/dev/null/var", "VAR_DIR /dev/null/var cannot be made"),
         ("SECRET_KEY", "too short", "SECRET_KEY must be set to at least 32"),
         ("REDIS_URL", "redis://127.0.0.1:1/0", "REDIS_URL does not answer"),
+        ("QUEUE_REDIS_URL", "no url", "QUEUE_REDIS_URL is not an address"),
         ("DATABASE_URL", "mysql+pymysql://nobody@127.0.0.1:1/none", "Can't connect to MySQL server"),
         ("DATABASE_URL", "no url", "DATABASE_URL is not an address"),
         ("TRUSTED_PROXIES", "many", "TRUSTED_PROXIES"),
@@ -200,6 +201,20 @@ def test_a_port_that_is_taken_is_refused(running):
 )
 def test_a_setting_it_cannot_work_with_is_refused_in_one_line(name, value, words):
     assert words in start_refused(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("REDIS_URL", "no url"), ("DATABASE_URL", "no url"), ("TRUSTED_PROXIES", "many")],
+)
+def test_commands_refuse_such_a_setting_in_one_line_too(name, value):
+    environ = {"PATH": os.environ["PATH"], name: value}
+    flask = Path(sys.executable).with_name("flask")
+    process = spawn([flask, "--app", "wsgi", "coupon", "list"], env=environ, stderr=subprocess.PIPE)
+    (line,) = process.communicate(timeout=60)[1].decode().splitlines()
+    assert process.returncode == 1
+    assert line.startswith(REFUSING)
+    assert name in line
 
 
 @LINUX

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 import redis
 from environs import EnvError
+from redis.connection import parse_url
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -15,14 +16,22 @@ from webapp.extensions import connect_redis
 
 def refuse_unsafe_start() -> None:
     """Return when it is safe to start; else print one line that says why not, and raise SystemExit(1)."""
+    settings = read_settings()
+    _check_secret(os.environ.get("SECRET_KEY", ""))
+    for name in ("REDIS_URL", "QUEUE_REDIS_URL"):
+        _check_redis(name, settings)
+
+
+def read_settings() -> dict[str, Any]:
+    """Return the settings; print one line and raise SystemExit(1) when one of them cannot be what it says."""
     try:
         settings = load()
     except EnvError as error:
         _refuse(str(error))
-    _check_secret(os.environ.get("SECRET_KEY", ""))
     _check_database_url(settings["SQLALCHEMY_DATABASE_URI"])
     for name in ("REDIS_URL", "QUEUE_REDIS_URL"):
-        _check_redis(name, settings)
+        _check_redis_url(name, settings[name])
+    return settings
 
 
 def _check_secret(secret: str) -> None:
@@ -42,11 +51,18 @@ def _check_database_url(url: str) -> None:
         )
 
 
+def _check_redis_url(name: str, url: str) -> None:
+    try:
+        parse_url(url)  # type: ignore[no-untyped-call]
+    except ValueError as error:
+        _refuse(f"{name} is not an address of a Redis ({error})")
+
+
 def _check_redis(name: str, settings: dict[str, Any]) -> None:
     try:
         connection = connect_redis(settings[name], decode_responses=True)
         policy = connection.info("memory").get("maxmemory_policy")
-    except (redis.RedisError, ValueError) as error:
+    except redis.RedisError as error:
         _refuse(f"{name} does not answer ({error})")
     if policy != "noeviction":
         _refuse(f"the Redis of {name} may evict keys (maxmemory-policy {policy}); set it to noeviction")

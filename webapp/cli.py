@@ -342,7 +342,7 @@ def audit(coupon_id: int) -> None:
 @click.option("--users", type=click.IntRange(1, 1_000_000), default=20_000, show_default=True)
 @click.option("--quota", type=AMOUNT, default=10_000, show_default=True)
 @click.option(
-    "--seconds", type=click.FloatRange(0, 86_400), help="Spread the clicks over so long; else all at once."
+    "--seconds", type=click.FloatRange(0, 3600), help="Spread the clicks over so long; else all at once."
 )
 @click.option("--url", help="The running server; by default http://127.0.0.1:$PORT.")
 @with_appcontext
@@ -350,5 +350,8 @@ def rehearse(users: int, quota: int, seconds: float | None, url: str | None) -> 
     """Play a drop on this installation with its own coupon and accounts, measure and audit it, and clean up."""
     url = url or f"http://127.0.0.1:{os.environ.get('PORT', DEFAULT_PORT)}"
     # By name, because the web package never imports the jobs.
-    if not import_string("jobs.rehearsal.run")(users, quota, seconds, url):
+    outcome = import_string("jobs.rehearsal.run")(users, quota, seconds, url)
+    for line in outcome.lines:
+        click.echo(line)
+    if not outcome.ok:
         raise click.exceptions.Exit(1)
