@@ -10,7 +10,7 @@ DEV_INSTALLED := $(VENV)/installed-dev-$(DEV_KEY)
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench screenshots
+.PHONY: help run test lint format bench faults chaos screenshots
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,14 @@ format: $(DEV_INSTALLED) ## Format the code and mend what ruff can mend
 
 bench: $(DEV_INSTALLED) ## Measure throughput and latency on this machine
 	@$(BIN)/python -m bench $(ARGS)
+
+faults: $(DEV_INSTALLED) ## Break every part, TIMES times over, and write the table of docs/reliability.md
+	@sh deploy/test_setup.sh
+	@$(BIN)/python -m tests.faults.report --times $(or $(TIMES),1)
+
+chaos: $(DEV_INSTALLED) ## Ten minutes of claims while something breaks every 5 s (SECONDS, CLAIMS, SEED)
+	@sh deploy/test_setup.sh
+	@$(BIN)/python -m tests.faults.chaos --seconds $(or $(SECONDS),600) --claims $(or $(CLAIMS),50000) --seed $(or $(SEED),1)
 
 screenshots: $(DEV_INSTALLED) ## Take a picture of every state of the pages, into docs/pages
 	@sh deploy/test_setup.sh

@@ -14,6 +14,9 @@ worker_class = "gevent"
 worker_connections = CONNECTIONS
 backlog = 4096
 
+# Nobody waits longer than 2.5 s for a store that is dead.
+raw_env = [f"SQL_ANSWER_S={os.environ.get('SQL_ANSWER_S') or 1}"]
+
 # Longer than the idle timeout of a load balancer (60 s), or it sends requests into closing connections.
 keepalive = 75
 # The slowest answer waits up to 10 s for its turn to hash a password.

@@ -10,7 +10,7 @@ from webapp.checks import refuse_unsafe_start
 
 
 def main() -> None:
-    refuse_unsafe_start()
+    refuse_unsafe_start(migrated=False)
     with create_app().app_context():
         flask_migrate.upgrade()
         if "--demo" in sys.argv[1:]:

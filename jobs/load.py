@@ -9,11 +9,19 @@ import heapq
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 LANES = 64
 RECONNECT_S = 0.2
 RETRY_S = 1.0
 """How long to wait after a 503 that does not say."""
+
+
+class Try(NamedTuple):
+    """One sending of a request: the status of its answer, 0 when the connection was lost, and how long that took."""
+
+    status: int
+    seconds: float
 
 
 @dataclass
@@ -24,7 +32,7 @@ class Answer:
     answered: float
     status: int
     body: bytes
-    tries: int
+    tries: list[Try]
 
 
 @dataclass
@@ -34,11 +42,12 @@ class Drive:
     host: str
     port: int
     requests: Sequence[bytes]
-    on_answer: Callable[[int], None]
+    on_answer: Callable[[int, Answer], None]
+    on_try: Callable[[Try], None]
     due: list[tuple[float, int]]
     answers: list[Answer | None] = field(init=False)
-    first_sent: dict[int, float] = field(default_factory=dict)
-    tries: dict[int, int] = field(default_factory=dict)
+    sent: dict[int, float] = field(default_factory=dict)
+    tries: dict[int, list[Try]] = field(default_factory=dict)
     open: int = field(init=False)
     finished: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -47,17 +56,22 @@ class Drive:
         self.answers = [None] * len(self.requests)
         self.open = len(self.due)
 
-    def settle(self, index: int, status: int, body: bytes, retry_s: float | None) -> None:
+    def settle(self, index: int, sent: float, status: int, body: bytes, retry_s: float | None) -> None:
         """Keep an answer, or plan another try after a 503."""
         now = time.perf_counter()
+        self.tried(index, Try(status, now - sent))
         if status == 503:
             return self.again(index, RETRY_S if retry_s is None else retry_s)
-        self.answers[index] = Answer(self.first_sent[index], now, status, body, self.tries[index])
+        self.answers[index] = answer = Answer(self.sent[index], now, status, body, self.tries[index])
         self.open -= 1
-        self.on_answer(index)
+        self.on_answer(index, answer)
         if self.open == 0:
             self.finished.set()
         return None
+
+    def tried(self, index: int, seen: Try) -> None:
+        self.tries[index].append(seen)
+        self.on_try(seen)
 
     def again(self, index: int, pause_s: float) -> None:
         heapq.heappush(self.due, (time.perf_counter() + pause_s, index))
@@ -71,6 +85,7 @@ class Lane(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport | None = None
         self.index: int | None = None
+        self.sent = 0.0
         self.buffer = b""
 
     async def connect(self) -> None:
@@ -89,6 +104,7 @@ class Lane(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
         if self.index is not None:
+            self.drive.tried(self.index, Try(0, time.perf_counter() - self.sent))
             self.drive.again(self.index, RECONNECT_S)
             self.index = None
         self._reconnect_later()
@@ -103,7 +119,8 @@ class Lane(asyncio.Protocol):
             return
         index, self.index, self.buffer = self.index, None, b""
         retry = _header(head, b"\r\nRetry-After: ")
-        self.drive.settle(index, int(head[9:12]), rest[:length], float(retry) if retry else None)
+        status, retry_s = int(head[9:12]), float(retry) if retry else None
+        self.drive.settle(index, self.sent, status, rest[:length], retry_s)
         self._send_next()
 
     def close(self) -> None:
@@ -119,8 +136,9 @@ class Lane(asyncio.Protocol):
             self.loop.call_later(min(pause, RECONNECT_S), self._send_next)
             return
         _, self.index = heapq.heappop(drive.due)
-        drive.first_sent.setdefault(self.index, now)
-        drive.tries[self.index] = drive.tries.get(self.index, 0) + 1
+        self.sent = now
+        drive.sent.setdefault(self.index, now)
+        drive.tries.setdefault(self.index, [])
         self.transport.write(drive.requests[self.index])
 
     def _reconnect_later(self) -> None:
@@ -132,7 +150,8 @@ def send_all(
     address: tuple[str, int],
     requests: Sequence[bytes],
     *,
-    on_answer: Callable[[int], None] = lambda index: None,
+    on_answer: Callable[[int, Answer], None] = lambda index, answer: None,
+    on_try: Callable[[Try], None] = lambda seen: None,
     spread_s: float = 0.0,
     within_s: float = 60.0,
 ) -> list[Answer | None]:
@@ -144,7 +163,7 @@ def send_all(
         return []
     start, step = time.perf_counter(), spread_s / len(requests)
     due = [(start + index * step, index) for index in range(len(requests))]
-    return asyncio.run(_run(Drive(*address, requests, on_answer, due), within_s))
+    return asyncio.run(_run(Drive(*address, requests, on_answer, on_try, due), within_s))
 
 
 async def _run(drive: Drive, within_s: float) -> list[Answer | None]:

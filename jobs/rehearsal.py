@@ -152,7 +152,7 @@ def _claim(drop: Drop, spread_s: float) -> None:
         drop.claims = send_all(
             drop.address,
             requests,
-            on_answer=lambda _: bar.update(),
+            on_answer=lambda *_: bar.update(),
             spread_s=spread_s,
             within_s=spread_s + CLAIMS_WITHIN_S,
         )
@@ -257,7 +257,7 @@ def _figures(drop: Drop) -> Iterator[str]:
     yield (
         f"claims         {len(drop.claims)}; answers "
         + ", ".join(f"{status}: {count}" for status, count in sorted(statuses.items()))
-        + f"; tried again {sum(claim.tries - 1 for claim in answered)}"
+        + f"; tried again {sum(len(claim.tries) - 1 for claim in answered)}"
     )
     if not answered:
         return

@@ -21,8 +21,7 @@ from webapp.checks import refuse_unsafe_start
 from webapp.extensions import SWEEPER_ALIVE_KEY, db, line_redis
 from webapp.issuing import Refused, publish_row
 from webapp.models import DRAFT, Coupon, utcnow
-
-log = logging.getLogger(__name__)
+from webapp.swallowed import swallow
 
 INTERVAL_S = 1.0
 SWEPT_AFTER_END = timedelta(days=7)
@@ -32,7 +31,7 @@ ALIVE_MS = 5000
 
 def sweep() -> int:
     """Publish every coupon and return how many lines were rung for. Raises redis.RedisError, SQLAlchemyError."""
-    rung = sum(_sweep_one(coupon) for coupon in _swept_coupons())
+    rung = sum(_sweep_one(coupon) for coupon in swept_coupons())
     line_redis().set(SWEEPER_ALIVE_KEY, "1", px=ALIVE_MS)
     return rung
 
@@ -41,27 +40,24 @@ def _sweep_one(coupon: Row[Any]) -> bool:
     try:
         return publish_row(coupon)
     except Refused as refused:
-        log.info("coupon %s not swept: %s", coupon.id, refused.code)
+        swallow("coupon not swept", refused, "the next sweep tries again", coupon_id=coupon.id)
         return False
 
 
-def _swept_coupons() -> Sequence[Row[Any]]:
+def swept_coupons() -> Sequence[Row[Any]]:
+    """Return the rows of all coupons in whose lines somebody may wait."""
     swept = select(Coupon).where(Coupon.status != DRAFT, Coupon.issue_end_at > utcnow() - SWEPT_AFTER_END)
     with db.engine.connect() as connection:
         return connection.execute(swept).all()
 
 
 def run(stop: threading.Event) -> None:
-    """Sweep until told to stop; an outage of a store is logged once and waited out."""
-    failing = False
+    """Sweep until told to stop; an outage of a store is waited out."""
     while not stop.wait(INTERVAL_S):
         try:
             sweep()
-            failing = False
         except (redis.RedisError, SQLAlchemyError) as error:
-            if not failing:
-                log.warning("cannot sweep, will go on trying: %s", type(error).__name__)
-            failing = True
+            swallow("not swept", error, "the next sweep tries again")
 
 
 def main() -> None:

@@ -3,15 +3,20 @@
 import logging
 from typing import Any
 
+import redis
 from rq import SimpleWorker
 from rq.exceptions import DeserializationError
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from sqlalchemy.exc import SQLAlchemyError
 
+from jobs.sweeper import swept_coupons
 from webapp import create_app
 from webapp.checks import refuse_unsafe_start
-from webapp.extensions import bell_queue
-from webapp.issuing import ADMISSION_JOB
+from webapp.extensions import bell_queue, line_redis
+from webapp.issuing import ADMISSION_JOB, Refused, publish_row
+from webapp.line import Line
+from webapp.swallowed import swallow
 
 ALLOWED_JOBS = frozenset({ADMISSION_JOB})
 WORKER_TTL_S = 30
@@ -69,7 +74,22 @@ def main() -> None:
     logging.getLogger("rq.worker").setLevel(logging.WARNING)
     refuse_unsafe_start()
     with create_app({"SQL_LOCK_WAIT_S": LOCK_WAIT_S}).app_context():
+        ring_again()
         make_worker().work()
+
+
+def ring_again() -> None:
+    """Ring for every line in which people wait, whether somebody rang or not.
+
+    A worker that died between taking a job and running it took the bell with it, and the sweeper would wait for the
+    bell to expire. One admission too many does no harm.
+    """
+    try:
+        for coupon in swept_coupons():
+            Line(line_redis(), coupon.id).quiet_bell()
+            publish_row(coupon)
+    except (redis.RedisError, SQLAlchemyError, Refused) as error:
+        swallow("not rung at the start", error, "the sweeper rings when the bells have expired")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from tests.conftest import Browser, close, settings
 from tests.test_errors import NOBODY
 from webapp import create_app
 from webapp.extensions import SWEEPER_ALIVE_KEY, bell_queue, line_redis
+from webapp.swallowed import swallow
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 NO_SQL = "sqlite:////no/such/directory/x.db"
@@ -33,10 +34,17 @@ def away(database_url, valkey, app):
 def test_ready_with_every_store(client):
     answer = client.get("/readyz")
     assert answer.status_code == 200
-    assert answer.get_json() == {
-        "status": "ready",
-        "parts": {"redis": "ok", "queue": "ok", "sql": "ok", "workers": 0, "sweeper": False},
-    }
+    body = answer.get_json()
+    assert body["status"] == "ready"
+    assert body["parts"] == {"redis": "ok", "queue": "ok", "sql": "ok", "workers": 0, "sweeper": False}
+
+
+@on_sqlite
+def test_swallowed_errors_are_counted(client):
+    before = client.get("/readyz").get_json()["swallowed"].get("a test", 0)
+    for _ in range(2):
+        swallow("a test", ValueError("x"), "it is one")
+    assert client.get("/readyz").get_json()["swallowed"]["a test"] == before + 2
 
 
 @on_sqlite

@@ -133,6 +133,18 @@ def test_a_receipt_gives_no_number_that_the_counter_may_give_again():
     assert issuing.restore(coupon, users[1], number=1, epoch=1).state == "lost"
 
 
+def test_a_place_that_cannot_be_given_back_is_written_down_once():
+    coupon, users = make_coupon(), make_users(2)
+    claim_all(coupon, users[:1])
+    for _ in range(3):
+        assert issuing.restore(coupon, users[1], number=1, epoch=1).state == "lost"
+    db.session.rollback()
+    (event,) = db.session.scalars(select(LineEvent).where(LineEvent.kind == "lost"))
+    assert (event.user_id, event.ticket_number, event.epoch) == (users[1], 1, 1)
+    issuing.admit(coupon)
+    assert winners(coupon) == users[:1]
+
+
 def test_a_repeated_receipt_changes_nothing():
     coupon, (user,) = make_coupon(), make_users(1)
     ticket = claim_all(coupon, [user])[user]

@@ -22,6 +22,7 @@ from webapp.line import Gate, Line
 from webapp.models import CLOSED, DRAFT, LIVE, PAUSED, Coupon, LineEvent, utcnow
 from webapp.moments import read_moment, write_moment
 from webapp.policy import MOST, TITLE_LENGTH, PolicyError, change_coupon, coupon_by_id, create_coupon
+from webapp.swallowed import swallow
 
 bp = Blueprint("admin", __name__, url_prefix="/admin")
 
@@ -256,7 +257,8 @@ def _gates(coupons: list[Coupon]) -> dict[int, Gate] | None:
     """
     try:
         found = {each.id: Line(line_redis(), each.id).gate() for each in coupons if each.status != DRAFT}
-    except redis.RedisError:
+    except redis.RedisError as error:
+        swallow("lines not shown", error, "the page shows what SQL knows")
         return None
     return {coupon_id: gate for coupon_id, gate in found.items() if gate is not None}
 
@@ -291,7 +293,8 @@ def _change(coupon_id: int, **fields: Any) -> None:
     try:
         if fields:
             change_coupon(coupon_id, **fields)
-    except (redis.RedisError, Refused):
+    except (redis.RedisError, Refused) as error:
+        swallow("change not published", error, "it is committed, and the sweeper publishes it")
         flash(str(SAVED_ONLY))
     else:
         flash(gettext("Saved."))

@@ -2,34 +2,56 @@
 
 import os
 import sys
+import time
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import redis
 from environs import EnvError
 from redis.connection import parse_url
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import (
+    CheckConstraint,
+    Connection,
+    Table,
+    UniqueConstraint,
+    create_engine,
+    inspect,
+    make_url,
+    text,
+)
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from webapp.config import SECRET_KEY_BYTES, load
-from webapp.extensions import connect_redis
+from webapp.config import DEFAULTS, SECRET_KEY_BYTES, load
+from webapp.extensions import Base, connect_redis, engine_options
+from webapp.models import Coupon, CouponIssue
+
+LINE, QUEUE = "REDIS_URL", "QUEUE_REDIS_URL"
+CLOCKS_APART_S = 1.0
+ISOLATION = {"mysql": "READ COMMITTED", "mariadb": "READ COMMITTED", "sqlite": "SERIALIZABLE"}
 
 
-def refuse_unsafe_start() -> None:
-    """Return when it is safe to start; else print one line that says why not, and raise SystemExit(1)."""
+def refuse_unsafe_start(*, migrated: bool = True) -> None:
+    """Return when it is safe to start; else print one line that says why not, and raise SystemExit(1).
+
+    `migrated` False leaves the tables unchecked, for what is about to make them. An SQL server that does not answer
+    is a warning: people get their tickets without it.
+    """
     settings = read_settings()
     _check_secret(os.environ.get("SECRET_KEY", ""))
-    for name in ("REDIS_URL", "QUEUE_REDIS_URL"):
+    for name in (LINE, QUEUE):
         _check_redis(name, settings)
+    if migrated:
+        _check_sql(settings)
 
 
 def read_settings() -> dict[str, Any]:
     """Return the settings; print one line and raise SystemExit(1) when one of them cannot be what it says."""
     try:
-        settings = load()
+        settings = DEFAULTS | load()
     except EnvError as error:
         _refuse(str(error))
     _check_database_url(settings["SQLALCHEMY_DATABASE_URI"])
-    for name in ("REDIS_URL", "QUEUE_REDIS_URL"):
+    for name in (LINE, QUEUE):
         _check_redis_url(name, settings[name])
     return settings
 
@@ -62,10 +84,72 @@ def _check_redis(name: str, settings: dict[str, Any]) -> None:
     try:
         connection = connect_redis(settings[name], decode_responses=True)
         policy = connection.info("memory").get("maxmemory_policy")
+        has_file = connection.info("persistence").get("aof_enabled") == 1
+        _compare_clocks(f"the Redis of {name}", float("{}.{:06}".format(*connection.time())))
     except redis.RedisError as error:
         _refuse(f"{name} does not answer ({error})")
     if policy != "noeviction":
         _refuse(f"the Redis of {name} may evict keys (maxmemory-policy {policy}); set it to noeviction")
+    # A bell that is lost is rung again; a line is not.
+    if name == LINE and not has_file and not settings["ALLOW_REDIS_WITHOUT_AOF"]:
+        _refuse(
+            f"the Redis of {name} keeps no append-only file and forgets the line when it restarts; "
+            "set its appendonly to yes, or ALLOW_REDIS_WITHOUT_AOF=true if its replicas stand in for one"
+        )
+
+
+def _check_sql(settings: dict[str, Any]) -> None:
+    engine = create_engine(settings["SQLALCHEMY_DATABASE_URI"], **engine_options(settings))
+    try:
+        with engine.connect() as connection:
+            _check_isolation(connection)
+            _check_constraints(connection)
+            if connection.dialect.name != "sqlite":
+                now = connection.scalar(text("SELECT UNIX_TIMESTAMP(NOW(6))"))
+                _compare_clocks("the server of DATABASE_URL", float(now or 0))
+    except SQLAlchemyError as error:
+        _warn(f"DATABASE_URL does not answer ({type(error).__name__}); admission waits for it")
+    finally:
+        engine.dispose()
+
+
+def _check_isolation(connection: Connection) -> None:
+    level, wanted = connection.get_isolation_level(), ISOLATION[connection.dialect.name]
+    if level != wanted:
+        _refuse(f"the sessions of DATABASE_URL have the isolation level {level}; it has to be {wanted}")
+
+
+def _check_constraints(connection: Connection) -> None:
+    known = inspect(connection)
+    tables = set(known.get_table_names())
+    if not set(Base.metadata.tables) <= tables:
+        _refuse("the tables of DATABASE_URL are not up to date; run: flask --app wsgi db upgrade")
+    for table in (Coupon.__table__, CouponIssue.__table__):
+        assert isinstance(table, Table)
+        present = {str(each["name"]) for each in known.get_unique_constraints(table.name)}
+        present |= {str(each["name"]) for each in known.get_check_constraints(table.name)}
+        if missing := sorted(set(_guards(table)) - present):
+            _refuse(
+                f"the table {table.name} has lost its constraints {', '.join(missing)}; they keep the promises"
+            )
+
+
+def _guards(table: Table) -> Iterator[str]:
+    """Return the names of the constraints that the database keeps the promises with."""
+    for constraint in table.constraints:
+        if isinstance(constraint, UniqueConstraint | CheckConstraint):
+            yield str(constraint.name)
+
+
+def _compare_clocks(whose: str, seconds: float) -> None:
+    """Warn when a store's clock and ours are apart: the period is Redis's, what people read of it is ours."""
+    apart = seconds - time.time()
+    if abs(apart) > CLOCKS_APART_S:
+        _warn(f"the clock of {whose} is {apart:+.1f} s off ours; set both by NTP")
+
+
+def _warn(what: str) -> None:
+    print("firstcome: warning: " + " ".join(what.split()), file=sys.stderr, flush=True)
 
 
 def _refuse(reason: str) -> NoReturn:

@@ -27,10 +27,14 @@ def load() -> dict[str, Any]:
         # The lines, and RQ's queue: one server or two.
         "REDIS_URL": redis_url,
         "QUEUE_REDIS_URL": env.str("QUEUE_REDIS_URL", "") or redis_url,
+        # Start with a Redis that keeps no append-only file, because replicas stand in for one.
+        "ALLOW_REDIS_WITHOUT_AOF": env.bool("ALLOW_REDIS_WITHOUT_AOF", False),
         # How many proxies in front of gunicorn set X-Forwarded-For and -Proto.
         "TRUSTED_PROXIES": env.int("TRUSTED_PROXIES", 0, validate=Range(min=0, max=5)),
         # Password hashes at a time in one process; each takes 32 MB and about 0.3 s of a core.
         "HASHES_AT_ONCE": env.int("HASHES_AT_ONCE", 2, validate=Range(min=1, max=64)),
+        # How long to wait for an answer of MySQL; gunicorn.conf.py sets less for the web, where people wait.
+        "SQL_ANSWER_S": env.float("SQL_ANSWER_S", 10, validate=Range(min=0.1, max=300)),
         # Polls a second that all open pages together may cost; the pages are told to slow down to it.
         "POLLS_PER_SECOND": env.int("POLLS_PER_SECOND", 2000, validate=Range(min=1)),
     }

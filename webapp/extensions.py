@@ -1,6 +1,7 @@
 """The extensions and the two Redis connections, one of each a process."""
 
 import sqlite3
+from collections.abc import Mapping
 from typing import Any
 
 import redis
@@ -29,6 +30,7 @@ SWEEPER_ALIVE_KEY = "sweeper:alive"
 CONNECTIONS = 50
 """Connections to one Redis a process."""
 
+SQL_IDLE_S = 30
 JOB_TIMEOUT_S = 30
 FAILED_JOB_TTL_S = 3600
 
@@ -54,7 +56,7 @@ babel = Babel()
 
 def init_stores(app: Flask) -> None:
     """Connect the app to SQL and to Redis; nothing is sent before the first use."""
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(app)
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(app.config)
     db.init_app(app)
     migrate.init_app(app, db, directory=f"{app.root_path}/../migrations")
     app.extensions["line"] = connect_redis(app.config["REDIS_URL"], decode_responses=True)
@@ -67,17 +69,20 @@ def connect_redis(url: str, **options: Any) -> redis.Redis:
     """Connect with limits under which a visitor hears "busy" soon, and does not hang, when Redis is dead.
 
     A command whose reply was lost is sent once more, so every script has to be idempotent. At most CONNECTIONS
-    requests of a process talk to Redis at a time; the others wait up to a second for their turn.
+    requests of a process talk to Redis at a time; the others wait for their turn. The longest way to an error is the
+    wait for a connection, an answer that does not come, a new connection, and once more no answer: 0.4 + 0.8 + 0.3 +
+    0.8 s. So a connection begins with no questions of its own (no HELLO, no CLIENT SETINFO, no PING).
     """
     pool = redis.BlockingConnectionPool.from_url(
         url,
         max_connections=CONNECTIONS,
-        timeout=1,
-        socket_timeout=1,
-        socket_connect_timeout=0.5,
+        timeout=0.4,
+        socket_timeout=0.8,
+        socket_connect_timeout=0.3,
         retry=Retry(NoBackoff(), 1),
         retry_on_error=[ReadOnlyError],
-        health_check_interval=15,
+        protocol=2,
+        driver_info=None,
         **options,
     )
     return redis.Redis.from_pool(pool)
@@ -94,17 +99,33 @@ def bell_queue() -> Queue:
     return Queue(QUEUE_NAME, connection=current_app.extensions["bells"], serializer=JSONSerializer)
 
 
-def _engine_options(app: Flask) -> dict[str, Any]:
-    if make_url(app.config["SQLALCHEMY_DATABASE_URI"]).get_backend_name() == "sqlite":
-        return {"connect_args": {"timeout": app.config["SQL_LOCK_WAIT_S"]}}
+def session_settings(lock_wait_s: int) -> list[str]:
+    """Return what every session with MySQL or MariaDB begins with."""
+    return [
+        f"SET SESSION innodb_lock_wait_timeout={int(lock_wait_s)}",
+        # A process that was stopped with the row lock in its hands loses it after so many seconds.
+        f"SET SESSION wait_timeout={SQL_IDLE_S}",
+        "SET SESSION time_zone='+00:00'",
+        "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
+    ]
+
+
+def engine_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how to connect to SQL, for `sqlalchemy.create_engine`."""
+    if make_url(config["SQLALCHEMY_DATABASE_URI"]).get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": config["SQL_LOCK_WAIT_S"]}}
     return {
         "isolation_level": "READ COMMITTED",
         "pool_pre_ping": True,
         "pool_recycle": 25,
         "pool_size": 5,
         "max_overflow": 15,
-        "pool_timeout": 2,
-        "connect_args": {"connect_timeout": 2, "read_timeout": 10, "write_timeout": 10},
+        "pool_timeout": 0.4,
+        "connect_args": {
+            "connect_timeout": min(2, config["SQL_ANSWER_S"]),
+            "read_timeout": config["SQL_ANSWER_S"],
+            "write_timeout": config["SQL_ANSWER_S"],
+        },
     }
 
 
@@ -113,13 +134,7 @@ def _prepare_connection(lock_wait_s: int) -> Any:
         if isinstance(connection, sqlite3.Connection):
             statements = ["PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON"]
         else:
-            # A process that was stopped with the row lock in its hands loses it after wait_timeout.
-            statements = [
-                f"SET SESSION innodb_lock_wait_timeout={int(lock_wait_s)}",
-                "SET SESSION wait_timeout=30",
-                "SET SESSION time_zone='+00:00'",
-                "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
-            ]
+            statements = session_settings(lock_wait_s)
         cursor = connection.cursor()
         for statement in statements:
             cursor.execute(statement)

@@ -8,6 +8,7 @@ from rq import Worker
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from webapp import swallowed
 from webapp.extensions import SWEEPER_ALIVE_KEY, bell_queue, db, line_redis
 
 bp = Blueprint("health", __name__)
@@ -29,7 +30,7 @@ def readyz() -> tuple[Response, int]:
     ready = all(part == "ok" for part in parts.values())
     parts["workers"] = _workers() if parts["queue"] == "ok" else 0
     parts["sweeper"] = parts["redis"] == "ok" and bool(line_redis().exists(SWEEPER_ALIVE_KEY))
-    answer = jsonify(status="ready" if ready else "unavailable", parts=parts)
+    answer = jsonify(status="ready" if ready else "unavailable", parts=parts, swallowed=swallowed.counts)
     answer.headers["Cache-Control"] = "no-store"
     return answer, 200 if ready else 503
 

@@ -15,13 +15,14 @@ from typing import Any
 
 import redis
 from sqlalchemy import Connection, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from webapp import line as lines
 from webapp.codes import new_codes
 from webapp.extensions import FAILED_JOB_TTL_S, JOB_TIMEOUT_S, bell_queue, db, line_redis
 from webapp.line import Answer, Gate, Head, Line, Policy, Settled, Waiting
 from webapp.models import CLOSED, DRAFT, LIVE, PAUSED, Coupon, CouponIssue, LineEvent, User, utcnow
+from webapp.swallowed import swallow
 
 log = logging.getLogger(__name__)
 
@@ -128,9 +129,28 @@ def restore(coupon_id: int, user_id: int, *, number: int, epoch: int) -> Ticket:
     """
     found = Line(line_redis(), coupon_id).restore(user_id, number=number, epoch=epoch)
     if found.answer is Answer.NO_TICKET:
-        log.warning("receipt of a place that cannot be given back", extra={"coupon_id": coupon_id})
+        _record_lost(coupon_id, user_id, number, epoch)
         return Ticket("lost", found.epoch)
     return _ticket(found)
+
+
+def _record_lost(coupon_id: int, user_id: int, number: int, epoch: int) -> None:
+    """Write down, once, that a place could not be given back, for the operator who will be asked about it."""
+    lost = {
+        "coupon_id": coupon_id,
+        "user_id": user_id,
+        "ticket_number": number,
+        "epoch": epoch,
+        "kind": "lost",
+        "reason": "the number was not free any more",
+    }
+    same = [getattr(LineEvent, name) == value for name, value in lost.items()]
+    try:
+        with db.engine.begin() as connection:
+            if connection.scalar(select(LineEvent.id).where(*same).limit(1)) is None:
+                connection.execute(insert(LineEvent).values(**lost, at=utcnow()))
+    except SQLAlchemyError as error:
+        swallow("lost place not recorded", error, "its owner is told, and asks again", coupon_id=coupon_id)
 
 
 def serving(coupon_id: int) -> Serving:
@@ -161,7 +181,7 @@ def serving(coupon_id: int) -> Serving:
 def ring(coupon_id: int) -> None:
     """Enqueue one admission job with a fresh id.
 
-    An error is logged and swallowed: the ticket is already in line, and the sweeper rings within seconds.
+    An error is swallowed and counted: the ticket is already in line, and the sweeper rings within seconds.
     """
     try:
         bell_queue().enqueue(
@@ -173,7 +193,7 @@ def ring(coupon_id: int) -> None:
             description="admit the line of one coupon",
         )
     except redis.RedisError as error:
-        log.warning("bell not enqueued: %s", type(error).__name__, extra={"coupon_id": coupon_id})
+        swallow("bell not enqueued", error, "the sweeper rings within seconds", coupon_id=coupon_id)
 
 
 def ring_if_waiting(coupon_id: int) -> bool:
@@ -295,7 +315,7 @@ def _admit_batch(coupon_id: int, line: Line) -> _Batch | None:
         try:
             return _try_batch(coupon_id, line)
         except IntegrityError as error:
-            log.info("batch refused by a constraint, deciding again", extra={"coupon_id": coupon_id})
+            swallow("batch refused", error, "it is decided again", coupon_id=coupon_id)
             refusal = error
     raise refusal
 
@@ -455,7 +475,7 @@ def _highest_number(connection: Connection, coupon_id: int) -> int:
     """Return the highest ticket number that SQL has decided, 0 when there is none."""
     issued = select(func.max(CouponIssue.ticket_number)).where(CouponIssue.coupon_id == coupon_id)
     skipped = select(func.max(LineEvent.ticket_number)).where(
-        LineEvent.coupon_id == coupon_id, LineEvent.kind != "epoch"
+        LineEvent.coupon_id == coupon_id, LineEvent.kind.in_(("rejected", "already"))
     )
     return max(connection.scalar(issued) or 0, connection.scalar(skipped) or 0)
 

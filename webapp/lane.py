@@ -27,7 +27,7 @@ from webapp import issuing
 from webapp.accounts import load_visitor
 from webapp.issuing import Refused
 from webapp.security import common_headers
-from webapp.tickets import SHOWN_REFUSALS, ticket_json
+from webapp.tickets import SHOWN_REFUSALS, STORE_FAILED, ticket_json
 
 CLAIM = re.compile(r"/coupons/([1-9][0-9]{0,17})/claim")
 FORM = "application/x-www-form-urlencoded"
@@ -91,7 +91,8 @@ class Lane:
                 body = ticket_json(coupon_id, user_id, ticket) if as_json else None
             except Refused as refused:
                 return self._refusal(coupon_id, refused.code, environ)
-            except (redis.RedisError, SQLAlchemyError):
+            except (redis.RedisError, SQLAlchemyError) as error:
+                environ[STORE_FAILED] = error
                 return None
         if body is not None:
             return "200 OK", _headers("application/json", "no-store", body, secure), body

@@ -17,6 +17,8 @@ bp = Blueprint("tickets", __name__)
 
 COUPON = "<int(min=1, max=9223372036854775807):coupon_id>"
 RECEIPT_HEADER = "X-Ticket-Receipt"
+STORE_FAILED = "firstcome.store_failed"
+"""Where the lane leaves the error of a store that did not answer it: nobody waits for the same store twice."""
 SERVING_FRESH_S = 0.25
 """How long a process answers `/serving` from its own copy."""
 SHOWN_REFUSALS = frozenset({"not_open", "closed", "sold_out"})
@@ -35,6 +37,8 @@ def claim(coupon_id: int) -> WerkzeugResponse:
         page = url_for("coupons.show", coupon_id=coupon_id)
         return redirect(url_for("accounts.login", next=page), 303)
     csrf.protect()
+    if failed := request.environ.get(STORE_FAILED):
+        raise failed
     try:
         ticket = issuing.claim(coupon_id, current_user.id)
     except Refused as refused:

@@ -1,0 +1,196 @@
+"""A private installation in the shape of production, each of whose parts can be killed, stopped and started again."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import flask_migrate
+import redis
+from flask import Flask
+from sqlalchemy.exc import SQLAlchemyError
+
+from deploy.processes import ROOT, TICK_S, free_port, kill_group, spawn, stop
+from deploy.stores import MariaDB, Valkey
+from jobs.load import Answer, send_all
+from tests.conftest import close, settings
+from webapp import create_app
+from webapp.extensions import SWEEPER_ALIVE_KEY, line_redis
+
+READY_S = 30
+PAUSE_S = 0.3
+"""Between the death of a part that is kept running and its next start."""
+
+
+class Part:
+    """One of our processes. `kept` parts are started again when they die, as systemd would."""
+
+    def __init__(self, site: "Site", name: str, command: Sequence[str | Path], **environ: str) -> None:
+        self.site, self.name, self.command, self.environ = site, name, command, environ
+        self.process: subprocess.Popen[bytes] | None = None
+        self.kept = True
+        self.died_at: float | None = None
+
+    def start(self, **environ: str) -> None:
+        with (self.site.directory / f"{self.name}.log").open("ab") as log:
+            own = self.site.environ | self.environ | environ
+            self.process = spawn(self.command, cwd=ROOT, env=own, stdout=log, stderr=log)
+        self.kept, self.died_at = True, None
+
+    def kill(self) -> None:
+        """Send SIGKILL to the one process: what it started stays, as after a crash."""
+        self.signal(signal.SIGKILL)
+        assert self.process is not None
+        self.process.wait()
+        self.site.kills += 1
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        os.kill(self.process.pid, number)
+
+    def signal_to(self, pid: int, number: int) -> None:
+        """Signal a process that this part started."""
+        os.kill(pid, number)
+        self.site.kills += 1
+
+    def stop(self) -> None:
+        self.kept = False
+        if self.process is not None:
+            stop(self.process, wait_s=15)
+
+    def discard(self) -> None:
+        self.kept = False
+        if self.process is not None:
+            kill_group(self.process)
+            self.process.wait()
+
+    def keep(self) -> None:
+        if not self.kept or self.process is None or self.process.poll() is None:
+            return
+        now = time.monotonic()
+        if self.died_at is None:
+            self.died_at = now
+            self.site.deaths += 1
+        elif now - self.died_at > PAUSE_S:
+            self.start()
+
+
+class Site:
+    """Valkey, MariaDB, gunicorn, workers and a sweeper. `tamper` names what is wrong with each kind of process."""
+
+    def __init__(
+        self,
+        directory: Path,
+        mariadb: MariaDB,
+        *,
+        workers: int = 1,
+        sweeper: bool = True,
+        tamper: dict[str, str] | None = None,
+        valkey_options: Sequence[str] = (),
+        redis_port: Callable[[int], int] = lambda port: port,
+        sql_port: Callable[[int], int] = lambda port: port,
+    ) -> None:
+        """`redis_port` and `sql_port` give the ports under which our processes know the stores: those of proxies."""
+        self.directory, self.mariadb = directory, mariadb
+        self.kills = self.deaths = 0
+        self.valkey = Valkey(directory, port=free_port(), options=valkey_options)
+        self.port = free_port()
+        self.database = f"site{free_port()}"
+        wrong = tamper or {}
+        self.redis_port, self.sql_port = redis_port, sql_port
+        self.web = Part(self, "web", self._gunicorn(bool(wrong.get("web"))), TAMPER=wrong.get("web", ""))
+        worker = [sys.executable, "-m", "tests.faults.tampered", "jobs.worker"]
+        self.workers = [
+            Part(self, f"worker{number}", worker, TAMPER=wrong.get("worker", "")) for number in range(workers)
+        ]
+        self.sweepers = [Part(self, "sweeper", [sys.executable, "-m", "jobs.sweeper"])] if sweeper else []
+
+    @property
+    def parts(self) -> list[Part]:
+        return [self.web, *self.workers, *self.sweepers]
+
+    def _gunicorn(self, tampered: bool) -> list[str | Path]:
+        app = "tests.faults.web:app" if tampered else "wsgi:app"
+        return [Path(sys.executable).with_name("gunicorn"), "--graceful-timeout=3", app]
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _start(self) -> None:
+        self.valkey.start()
+        url = self.mariadb.database(self.database)
+        address = f"127.0.0.1:{self.mariadb.port}/"
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "SECRET_KEY": settings("", "")["SECRET_KEY"],
+            "DATABASE_URL": url.replace(address, f"127.0.0.1:{self.sql_port(self.mariadb.port)}/"),
+            "REDIS_URL": f"redis://127.0.0.1:{self.redis_port(self.valkey.port)}/0",
+            "PORT": str(self.port),
+            "WEB_CONCURRENCY": "2",
+            "SQL_PID_FILE": str(self.mariadb.directory / "mariadb.pid"),
+            "ALLOW_REDIS_WITHOUT_AOF": str("no" in self.valkey.options),
+            "TAMPER_ONCE": str(self.directory / "tampered"),
+        }
+        self.app: Flask = create_app(settings(url, self.valkey.url))
+        self.context = self.app.app_context()
+        self.context.push()
+        flask_migrate.upgrade()
+        for part in self.parts:
+            part.start()
+        assert self.wait(self.is_ready, within_s=READY_S), self.said()
+
+    def __exit__(self, *_: object) -> None:
+        for part in self.parts:
+            part.discard()
+        if hasattr(self, "context"):
+            close(self.app)
+            self.context.pop()
+        self.valkey.stop()
+
+    def is_ready(self) -> bool:
+        """Whether every part that there should be answers."""
+        (answer,) = self.ask(["/readyz"], within_s=2)
+        if answer is None or answer.status != 200:
+            return False
+        sweeping = not self.sweepers or bool(line_redis().exists(SWEEPER_ALIVE_KEY))
+        return b'"workers":%d' % len(self.workers) in answer.body.replace(b" ", b"") and sweeping
+
+    def wait(self, condition: Callable[[], Any], *, within_s: float) -> bool:
+        """Keep the parts running until the condition holds; return whether it did in time.
+
+        A store that does not answer just now counts as "not yet".
+        """
+        until = time.monotonic() + within_s
+        while not _holds(condition):
+            if time.monotonic() > until:
+                return False
+            for part in self.parts:
+                part.keep()
+            time.sleep(TICK_S)
+        return True
+
+    def ask(self, paths: Sequence[str], *, within_s: float = 5.0) -> list[Answer | None]:
+        requests = [f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode() for path in paths]
+        return send_all(("127.0.0.1", self.port), requests, within_s=within_s)
+
+    def said(self) -> str:
+        """Return the last words of every part, for a failure's message."""
+        return "\n".join(
+            f"{log.name}: {log.read_text(errors='replace')[-2000:]}" for log in self.directory.glob("*.log")
+        )
+
+
+def _holds(condition: Callable[[], Any]) -> bool:
+    try:
+        return bool(condition())
+    except (redis.RedisError, SQLAlchemyError):
+        return False

@@ -1,0 +1,267 @@
+"""Our processes with something wrong in them, for the fault tests alone: `python -m tests.faults.tampered MODULE`.
+
+TAMPER names what is wrong, comma separated: a guard that is taken out (the negative controls), or `kill:STEP` and
+`stop:STEP`, which send the process SIGKILL or SIGSTOP the first time that it reaches a step. Nothing in the product
+knows of this; without this module there is no way to switch it on.
+"""
+
+import importlib
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.engine import Connection
+
+from jobs import admission, worker
+from webapp import extensions, issuing
+from webapp.extensions import db
+from webapp.line import Answer, Claimed, Line
+from webapp.models import Coupon
+
+Wrapped = Callable[..., Any]
+
+
+def before(owner: Any, name: str, act: Callable[..., None]) -> None:
+    original: Wrapped = getattr(owner, name)
+
+    def acting(*args: Any, **kwargs: Any) -> Any:
+        act(*args)
+        return original(*args, **kwargs)
+
+    setattr(owner, name, acting)
+
+
+def after(owner: Any, name: str, act: Callable[..., None]) -> None:
+    original: Wrapped = getattr(owner, name)
+
+    def acting(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        if result is not None:
+            act(*args)
+        return result
+
+    setattr(owner, name, acting)
+
+
+STEPS: dict[str, tuple[Callable[..., None], Any, str]] = {
+    "claimed": (after, Line, "claim"),
+    "taken": (before, worker.SimpleWorker, "execute_job"),
+    "begun": (before, admission, "admit"),
+    "locked": (before, issuing, "_decide"),
+    "inserted": (after, issuing, "_write"),
+    "committed": (before, Line, "settle"),
+    "settled": (after, Line, "settle"),
+    "next batch": (after, issuing, "_admit_batch"),
+}
+"""Where a process can be told to die: before or after a function of ours."""
+
+
+def fail_at(step: str, number: int) -> None:
+    """Send this process a signal the first time that it reaches the step, if it has work to do there."""
+    place, owner, name = STEPS[step]
+    place(owner, name, lambda *_: first_time() and os.kill(os.getpid(), number))
+
+
+def first_time() -> bool:
+    """Whether no process of this site has been here before."""
+    try:
+        os.close(os.open(os.environ["TAMPER_ONCE"], os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+# Guards taken out
+
+
+@contextmanager
+def unlocked(coupon_id: int) -> Iterator[tuple[Connection, Any]]:
+    """`locked_coupon` without the lock; it dawdles, so that others may overtake."""
+    with db.engine.connect() as connection:
+        coupon = connection.execute(select(Coupon).where(Coupon.id == coupon_id)).one_or_none()
+        time.sleep(0.05)
+        yield connection, coupon
+
+
+def no_lock() -> None:
+    issuing.locked_coupon = unlocked  # type: ignore[assignment]
+
+
+def no_holders() -> None:
+    """Admission does not look who has the coupon already."""
+    issuing._holders = lambda *_: {}
+
+
+def nobody_barred() -> None:
+    """Admission does not look who is deleted or blocked."""
+    issuing._barred = lambda *_: {}
+
+
+def settle_first() -> None:
+    """People are told before the row is committed."""
+    original = issuing._write
+
+    def telling(connection: Any, coupon: Any, head: Any, batch: Any) -> int:
+        issued = original(connection, coupon, head, batch)
+        policy = issuing.policy_of(coupon, issued=issued)
+        Line(extensions.line_redis(), coupon.id).settle(policy, batch.settled)
+        time.sleep(0.3)
+        return issued
+
+    issuing._write = telling
+
+
+def kill_sql_at_commit() -> None:
+    """SQL's server is killed at some moment of a commit that writes issues."""
+
+    def kill(delay_s: float, pid: int) -> None:
+        time.sleep(delay_s)
+        os.kill(pid, signal.SIGKILL)
+
+    def doom() -> None:
+        pid = int(Path(os.environ["SQL_PID_FILE"]).read_text())
+        threading.Thread(target=kill, args=(random.uniform(0, 0.004), pid), daemon=True).start()
+
+    at_commit(doom)
+
+
+def kill_connection_at_commit() -> None:
+    """The session is killed from outside just before a commit that writes issues."""
+
+    def doom() -> None:
+        held = [row for row in _processes() if row[4] == "Sleep" and row[7] is None]
+        for row in held:
+            _sql(f"KILL {row[0]}")
+
+    at_commit(doom)
+
+
+def at_commit(doom: Callable[[], None]) -> None:
+    """Act once, when a transaction that wrote issues is about to commit; the marker can be taken away for another."""
+    writing: list[bool] = []
+    after(issuing, "_write", lambda *_: writing.append(True))
+
+    def act(*_: Any) -> None:
+        if writing and first_time():
+            doom()
+        writing.clear()
+
+    before(Connection, "commit", act)
+
+
+def _processes() -> list[tuple[Any, ...]]:
+    return _sql("SHOW PROCESSLIST")
+
+
+def _sql(statement: str) -> list[tuple[Any, ...]]:
+    """Run a statement on a connection of its own."""
+    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        result = connection.exec_driver_sql(statement)
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+
+def own_counter() -> None:
+    """Each web process counts tickets by itself instead of asking Redis."""
+    numbers = iter(range(1, 1_000_000))
+
+    def claim(self: Line, user_id: int) -> Claimed:
+        number = next(numbers)
+        self.redis.zadd(self.line_key, {str(user_id): number})
+        return Claimed(Answer.WAITING, 1, number, 0, True, 0, "")
+
+    Line.claim = claim  # type: ignore[method-assign]
+
+
+def no_look_for_a_ticket() -> None:
+    """The claim does not look whether the user has a ticket."""
+    before(Line, "claim", lambda line, user: line.redis.zrem(line.line_key, str(user)))
+
+
+def no_floor() -> None:
+    """A new epoch starts to count where it likes."""
+    issuing.EPOCH_STEP = 0
+    issuing._highest_number = lambda *_: 0
+    seed = Line.seed
+
+    def from_one(self: Line, policy: Any, **options: Any) -> int:
+        return seed(self, policy, **options | {"known": 0})
+
+    Line.seed = from_one  # type: ignore[method-assign]
+
+
+def no_ring_at_start() -> None:
+    worker.ring_again = lambda: None
+
+
+def patient_redis() -> None:
+    """The client of redis-py with its own idea of how long to wait."""
+    connect = extensions.redis.BlockingConnectionPool.from_url
+    ours = ("socket_timeout", "socket_connect_timeout", "timeout")
+
+    def waiting(url: str, **options: Any) -> Any:
+        return connect(url, **{name: value for name, value in options.items() if name not in ours})
+
+    extensions.redis.BlockingConnectionPool.from_url = waiting  # type: ignore[method-assign]
+
+
+def patient_sql() -> None:
+    """A stopped session keeps its lock for as long as MySQL's own default says."""
+    statements = extensions.session_settings
+    extensions.session_settings = lambda *args: [
+        statement
+        for statement in statements(*args)
+        if "wait_timeout" not in statement or "innodb" in statement
+    ]
+
+
+def claims_ask_sql() -> None:
+    """A claim looks into the coupon's row first, as a system without a gate in Redis would."""
+
+    def look(line: Line, user_id: int) -> None:
+        coupon_id = int(line.gate_key.split(":")[1].rstrip("}"))
+        with issuing.locked_coupon(coupon_id):
+            pass
+
+    before(Line, "claim", look)
+
+
+GUARDS: dict[str, Callable[[], None]] = {
+    name.replace("_", " "): globals()[name]
+    for name in (
+        "no_lock",
+        "no_holders",
+        "nobody_barred",
+        "settle_first",
+        "kill_sql_at_commit",
+        "kill_connection_at_commit",
+        "own_counter",
+        "no_look_for_a_ticket",
+        "no_floor",
+        "no_ring_at_start",
+        "patient_redis",
+        "patient_sql",
+        "claims_ask_sql",
+    )
+}
+
+
+def tamper() -> None:
+    for word in filter(None, os.environ.get("TAMPER", "").split(",")):
+        what, _, step = word.partition(":")
+        if step:
+            fail_at(step, signal.Signals[f"SIG{what.upper()}"])
+        else:
+            GUARDS[word]()
+
+
+if __name__ == "__main__":
+    tamper()
+    importlib.import_module(sys.argv[1]).main()

@@ -1,0 +1,159 @@
+"""A Redis that crashes, is away, or forgets everything."""
+
+import time
+
+import pytest
+
+from deploy.processes import wait_until
+from tests.faults.history import Broken, History
+from webapp.extensions import line_redis
+from webapp.issuing import EPOCH_STEP
+from webapp.line import Line
+from webapp.models import LIVE, PAUSED
+from webapp.policy import change_coupon
+
+BACK_S = 5.0
+AWAY_S = 2.5
+
+
+@pytest.mark.parametrize("fsync", ["everysec", "always"])
+def test_08_killed_five_times_during_claims(start, open_sale, fsync):
+    site = start(valkey_options=["--appendfsync", fsync])
+    history = open_sale(site, people=1000, quota=600)
+    kill_redis(site, history, times=5)
+    history.check()
+
+
+def test_08_without_a_file_receipts_win_the_places_back(start, open_sale):
+    site = start(valkey_options=["--appendonly", "no"])
+    history = open_sale(site, people=300, quota=200)
+    change_coupon(history.coupon_id, status=PAUSED)
+    history.claim()
+    crash(site)
+    assert site.wait(lambda: set(history.poll()) == {"waiting"}, within_s=10)
+    change_coupon(history.coupon_id, status=LIVE)
+    history.check()
+
+
+def test_08_control_without_a_file_and_without_receipts(start, open_sale):
+    site = start(valkey_options=["--appendonly", "no"])
+    history = open_sale(site, people=300, quota=200)
+    change_coupon(history.coupon_id, status=PAUSED)
+    history.claim()
+    crash(site)
+    history.receipts.clear()
+    change_coupon(history.coupon_id, status=LIVE)
+    with pytest.raises(Broken, match=r"I4|I7"):
+        history.check()
+
+
+def crash(site) -> None:
+    site.valkey.kill()
+    site.kills += 1
+    site.valkey.start()
+
+
+def kill_redis(site, history: History, *, times: int) -> None:
+    """Crash Redis again and again while claims come in, and see that they are answered soon after it is back."""
+    drive = history.drive(spread_s=2.0 * times, within_s=120)
+    for _ in range(times):
+        answered = drive.answered
+        assert wait_until(lambda n=answered: drive.answered > n + 20, wait_s=BACK_S)
+        crash(site)
+        back, answered = time.monotonic(), drive.answered
+        site.wait(lambda n=answered: drive.answered > n, within_s=BACK_S)
+        assert drive.answered > answered, f"no claim was answered within {time.monotonic() - back:.1f} s"
+    drive.end()
+
+
+def test_09_away_in_mid_job(start, open_sale):
+    away(start, open_sale, seconds=6).check()
+
+
+def test_09_away_for_60_s_in_mid_job(start, open_sale):
+    away(start, open_sale, seconds=60).check()
+
+
+def test_09_control_nobody_rings_again(start, open_sale):
+    history = away(start, open_sale, seconds=2, sweeper=False, tamper={"worker": "no ring at start"})
+    with pytest.raises(Broken, match="I5"):
+        history.check()
+
+
+def away(start, open_sale, *, seconds: float, **options) -> History:
+    """Crash Redis when the first rows are there and the job is not done, and leave it down for a while."""
+    site = start(**options)
+    history = open_sale(site, people=6000, quota=5500)
+    change_coupon(history.coupon_id, status=PAUSED)
+    history.claim(range(5900))
+    change_coupon(history.coupon_id, status=LIVE)
+    assert wait_until(history.rows, wait_s=10)
+    site.valkey.kill()
+    assert len(history.rows()) < 5500, "the job was not done"
+    drive = history.drive(range(5900, 6000), within_s=seconds + 30)
+    site.wait(lambda: False, within_s=seconds)
+    site.valkey.start()
+    drive.end()
+    assert history.statuses[503] >= 100, "everybody was told to come again"
+    assert history.slowest_s < AWAY_S
+    return history
+
+
+@pytest.mark.quick
+def test_10_flushed_in_mid_sale(start, open_sale):
+    site = start()
+    history = open_sale(site, people=600, quota=400)
+    flush(site, history)
+    history.check()
+    assert [event.reason for event in history.events("epoch")] == ["Redis lost the line"]
+    assert max(number for numbers in history.numbers.values() for number in numbers) > EPOCH_STEP
+
+
+def test_10_whoever_has_no_receipt_is_told_and_presses_again(start, open_sale):
+    site = start()
+    history = open_sale(site, people=20, quota=10)
+    change_coupon(history.coupon_id, status=PAUSED)
+    history.claim(range(15))
+    line_redis().flushall()
+    forgetful = range(5)
+    for index in forgetful:
+        del history.receipts[index], history.numbers[index]
+    assert site.wait(lambda: set(history.poll(forgetful)) == {"none"}, within_s=5)
+    history.poll(range(5, 15))
+    history.claim(forgetful)
+    assert all(history.numbers[index][0] > EPOCH_STEP for index in forgetful)
+    change_coupon(history.coupon_id, status=LIVE)
+    history.check()
+    assert len(history.rows()) == 10
+
+
+def test_10_control_an_epoch_that_counts_from_one(start, open_sale):
+    site = start(sweeper=False, tamper={"web": "no floor", "worker": "no floor"})
+    history = open_sale(site, people=600, quota=400)
+    flush(site, history)
+    with pytest.raises(Broken):
+        history.check(within_s=5)
+
+
+def flush(site, history: History) -> None:
+    """Wipe Redis, its scripts too, in the midst of the claims; open pages go on asking, with their receipts."""
+    drive = history.drive(spread_s=6)
+    assert wait_until(lambda: drive.answered > 150, wait_s=10)
+    line_redis().flushall()
+    line_redis().script_flush()
+    site.kills += 1
+    while drive.is_alive():
+        history.poll(list(history.numbers))
+    drive.end()
+
+
+def test_10_the_gate_alone_is_lost(start, open_sale):
+    """Tickets that are still in line keep their numbers, and count as known."""
+    site = start()
+    history = open_sale(site, people=40, quota=30)
+    change_coupon(history.coupon_id, status=PAUSED)
+    history.claim(range(20))
+    line_redis().delete(Line(line_redis(), history.coupon_id).gate_key)
+    history.claim(range(20, 40))
+    change_coupon(history.coupon_id, status=LIVE)
+    history.check()

@@ -1,0 +1,124 @@
+"""Workers that die, are stopped, or run twice."""
+
+import signal
+
+import pytest
+
+from tests.faults.history import Broken, History
+from webapp import extensions
+from webapp.extensions import line_redis
+from webapp.issuing import ring
+from webapp.line import Line
+from webapp.models import LIVE, PAUSED
+from webapp.policy import change_coupon
+
+QUICK = [pytest.param(step, marks=pytest.mark.quick) for step in ("locked", "committed")]
+STEPS = ["taken", "begun", *QUICK, "inserted", "settled", "next batch"]
+
+
+def waiting(history: History) -> int:
+    return line_redis().zcard(Line(line_redis(), history.coupon_id).line_key)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_04_worker_killed(start, open_sale, step):
+    site = start(tamper={"worker": f"kill:{step}"})
+    history = open_sale(site, people=150, quota=100)
+    claim_while_workers_stand_still(history)
+    assert site.wait(lambda: site.deaths == 1, within_s=10), "the worker reached the step and died"
+    history.check()
+
+
+def test_04_control_nobody_rings_again(start, open_sale):
+    site = start(sweeper=False, tamper={"worker": "kill:locked,no ring at start"})
+    history = open_sale(site, people=150, quota=100)
+    claim_while_workers_stand_still(history)
+    assert site.wait(lambda: site.deaths == 1, within_s=10)
+    with pytest.raises(Broken, match="I5"):
+        history.check()
+
+
+def test_04_control_nobody_looks_who_has_the_coupon(start, open_sale):
+    """Rows that were committed and not settled are found under the lock; else they stop the line for good."""
+    site = start(tamper={"worker": "kill:committed,no holders"})
+    history = open_sale(site, people=150, quota=100)
+    claim_while_workers_stand_still(history)
+    assert site.wait(lambda: site.deaths == 1, within_s=10)
+    with pytest.raises(Broken, match=r"I[56]"):
+        history.check()
+
+
+def claim_while_workers_stand_still(history: History) -> None:
+    """Have all claims done before the first is admitted: none that comes later can ring again."""
+    for worker in history.site.workers:
+        worker.signal(signal.SIGSTOP)
+    history.claim()
+    for worker in history.site.workers:
+        worker.signal(signal.SIGCONT)
+
+
+@pytest.mark.quick
+def test_05_terminated_between_taking_and_running(start, open_sale):
+    site = start(tamper={"worker": "term:taken"})
+    history = open_sale(site, people=50, quota=40)
+    claim_while_workers_stand_still(history)
+    assert site.wait(lambda: site.deaths == 1, within_s=10)
+    history.check(within_s=5)
+
+
+def test_05_control_nobody_rings_again(start, open_sale):
+    site = start(sweeper=False, tamper={"worker": "term:taken,no ring at start"})
+    history = open_sale(site, people=50, quota=40)
+    claim_while_workers_stand_still(history)
+    assert site.wait(lambda: site.deaths == 1, within_s=10)
+    with pytest.raises(Broken, match="I5"):
+        history.check(within_s=5)
+
+
+def test_06_stopped_with_the_lock_in_its_hands(start, open_sale):
+    site = start(workers=2, tamper={"worker": "stop:locked"})
+    history = open_sale(site, people=50, quota=40)
+    history.claim()
+    history.check_settled(extensions.SQL_IDLE_S + 5)
+    wake(site)
+    history.check()
+
+
+def test_06_control_a_stopped_session_keeps_its_lock(start, open_sale):
+    site = start(workers=2, tamper={"worker": "stop:locked,patient sql"})
+    history = open_sale(site, people=50, quota=40)
+    history.claim()
+    with pytest.raises(Broken, match="I5"):
+        history.check_settled(extensions.SQL_IDLE_S + 5)
+    wake(site)
+
+
+def wake(site) -> None:
+    for part in site.workers:
+        part.signal(signal.SIGCONT)
+
+
+@pytest.mark.quick
+def test_07_five_workers_ten_duplicate_jobs(start, open_sale):
+    history = crowded(start, open_sale, "")
+    history.check()
+
+
+def test_07_control_without_the_lock(start, open_sale):
+    history = crowded(start, open_sale, "no lock")
+    with pytest.raises(Broken, match=r"I[123]|audit"):
+        history.check()
+
+
+def crowded(start, open_sale, tamper: str) -> History:
+    """Have 1,000 people wait, and let five workers at them with ten jobs at once."""
+    site = start(workers=5, tamper={"worker": tamper})
+    history = open_sale(site, people=1000, quota=100)
+    change_coupon(history.coupon_id, status=PAUSED)
+    history.claim()
+    for _ in range(10):
+        ring(history.coupon_id)
+    change_coupon(history.coupon_id, status=LIVE)
+    for _ in range(10):
+        ring(history.coupon_id)
+    return history
