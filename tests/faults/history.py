@@ -117,11 +117,11 @@ class History:
             self.receipts[index] = str(ticket["receipt"])
         self.shown[index].append((str(ticket["state"]), ticket["code"]))  # type: ignore[arg-type]
 
-    def poll(self, indices: Sequence[int] | None = None) -> list[str]:
+    def poll(self, indices: Sequence[int] | None = None, *, spread_s: float = 0.0) -> list[str]:
         """Have every page ask for its ticket, with the receipt that it holds, and return the states."""
         people = list(range(len(self.crowd.user_ids))) if indices is None else list(indices)
         requests = [self._poll_request(index) for index in people]
-        answers = send_all(self.address, requests, within_s=ASKED_S)
+        answers = send_all(self.address, requests, spread_s=spread_s, within_s=ASKED_S)
         for index, answer in zip(people, answers, strict=True):
             if answer is not None and answer.status == 200:
                 self._note_ticket(index, json.loads(answer.body))

@@ -197,6 +197,11 @@ def no_floor() -> None:
     Line.seed = from_one  # type: ignore[method-assign]
 
 
+def no_grace() -> None:
+    """A new epoch does not wait for receipts."""
+    issuing.GRACE_MS = 0
+
+
 def no_ring_at_start() -> None:
     worker.ring_again = lambda: None
 
@@ -245,6 +250,7 @@ GUARDS: dict[str, Callable[[], None]] = {
         "own_counter",
         "no_look_for_a_ticket",
         "no_floor",
+        "no_grace",
         "no_ring_at_start",
         "patient_redis",
         "patient_sql",

@@ -1,5 +1,6 @@
 """A Redis that crashes, is away, or forgets everything."""
 
+import signal
 import time
 
 import pytest
@@ -11,6 +12,7 @@ from webapp.issuing import EPOCH_STEP
 from webapp.line import Line
 from webapp.models import LIVE, PAUSED
 from webapp.policy import change_coupon
+from webapp.tickets import next_ms
 
 BACK_S = 5.0
 AWAY_S = 2.5
@@ -107,6 +109,37 @@ def test_10_flushed_in_mid_sale(start, open_sale):
     history.check()
     assert [event.reason for event in history.events("epoch")] == ["Redis lost the line"]
     assert max(number for numbers in history.numbers.values() for number in numbers) > EPOCH_STEP
+
+
+def test_10_a_thousand_open_pages_get_their_order_back(start, open_sale):
+    history = flushed_before_a_thousand(start, open_sale)
+    assert all(len(set(numbers)) == 1 for numbers in history.numbers.values())
+    history.check()
+    newcomers = {numbers[0] for index, numbers in history.numbers.items() if index >= 1000}
+    assert min(newcomers) > EPOCH_STEP
+    assert {number for _, number, _ in history.rows()} == set(range(1, 601))
+
+
+def test_10_control_nobody_waits_for_the_receipts(start, open_sale):
+    wrong = {"web": "no grace", "worker": "no grace"}
+    history = flushed_before_a_thousand(start, open_sale, sweeper=False, tamper=wrong)
+    with pytest.raises(Broken, match="I3"):
+        history.check()
+
+
+def flushed_before_a_thousand(start, open_sale, **options) -> History:
+    """Wipe Redis while 1,000 wait; newcomers click at once, and the pages ask when the server told them to."""
+    site = start(**options)
+    history = open_sale(site, people=1700, quota=600)
+    (worker,) = site.workers
+    worker.signal(signal.SIGSTOP)
+    history.claim(range(1000))
+    line_redis().flushall()
+    worker.signal(signal.SIGCONT)
+    history.claim(range(1000, 1700))
+    # As far back as they stand, that is at most so long after the last time, whoever they are.
+    history.poll(range(1000), spread_s=1.2 * next_ms(1000) / 1000)
+    return history
 
 
 def test_10_whoever_has_no_receipt_is_told_and_presses_again(start, open_sale):
