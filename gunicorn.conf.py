@@ -10,7 +10,7 @@ CONNECTIONS = 10_000
 bind = f"127.0.0.1:{os.environ.get('PORT') or 8000}"
 workers = int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1)
 # Half-sent headers on a few connections stop the sync and gthread workers for good.
-worker_class = "gevent"
+worker_class = "deploy.web_worker.QuietWorker"
 worker_connections = CONNECTIONS
 backlog = 4096
 

@@ -218,6 +218,19 @@ def test_commands_refuse_such_a_setting_in_one_line_too(name, value):
 
 
 @LINUX
+def test_a_deploy_ends_idle_connections_without_a_word(running):
+    """gunicorn's own worker answers each of them with a 500 when the graceful timeout is over."""
+    with socket.create_connection(("127.0.0.1", running.port), timeout=30) as idle:
+        answer = b""
+        idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while not answer.endswith(b"ok\n"):
+            answer += idle.recv(65536)
+        master = min(pid for pid, command in processes(running).items() if "gunicorn" in command)
+        os.kill(master, signal.SIGHUP)
+        assert idle.recv(65536) == b""
+
+
+@LINUX
 @pytest.mark.parametrize("words", ["jobs.worker", "jobs.sweeper", "gunicorn", "valkey-server"])
 def test_a_part_that_was_killed_is_started_again(running, words):
     killed = pid_of(running, words)

@@ -7,6 +7,7 @@ Ends with exit code 0 when every invariant of `history.py` holds for every coupo
 
 import argparse
 import json
+import os
 import random
 import shutil
 import signal
@@ -21,7 +22,6 @@ from typing import Any
 from deploy.stores import MariaDB
 from tests.builders import make_coupon, make_users
 from tests.faults.history import Broken, Drive, History
-from tests.faults.proxy import Proxy
 from tests.faults.site import Site
 
 COUPONS = 10
@@ -33,8 +33,9 @@ HEALTHY_S = 15.0
 class Chaos:
     """The site, what can be done to it, and how often it was."""
 
-    def __init__(self, site: Site, redis_proxy: Proxy, sql_proxy: Proxy, seed: int) -> None:
-        self.site, self.redis_proxy, self.sql_proxy = site, redis_proxy, sql_proxy
+    def __init__(self, site: Site, seed: int) -> None:
+        redis_proxy, sql_proxy = site.proxies
+        self.site = site
         self.random = random.Random(seed)
         self.done: Counter[str] = Counter()
         self.undo: list[Callable[[], None]] = []
@@ -48,15 +49,13 @@ class Chaos:
             "Redis killed": self.kill_redis,
             "SQL killed": self.kill_sql,
             "Redis connections cut": redis_proxy.cut,
-            "Redis out of reach": lambda: self.for_a_while(redis_proxy.refuse),
-            "Redis in a black hole": lambda: self.for_a_while(
-                lambda: setattr(redis_proxy, "black_hole", True)
-            ),
-            "Redis slow": lambda: self.for_a_while(lambda: setattr(redis_proxy, "delay_s", 0.1)),
+            "Redis out of reach": redis_proxy.refuse,
+            "Redis in a black hole": lambda: setattr(redis_proxy, "black_hole", True),
+            "Redis slow": lambda: setattr(redis_proxy, "delay_s", 0.1),
             "replies of Redis lost": lambda: setattr(redis_proxy, "swallow_replies", 3),
             "SQL connections cut": sql_proxy.cut,
-            "SQL in a black hole": lambda: self.for_a_while(lambda: setattr(sql_proxy, "black_hole", True)),
-            "SQL slow": lambda: self.for_a_while(lambda: setattr(sql_proxy, "delay_s", 0.1)),
+            "SQL in a black hole": lambda: setattr(sql_proxy, "black_hole", True),
+            "SQL slow": lambda: setattr(sql_proxy, "delay_s", 0.1),
         }
 
     def strike(self) -> str:
@@ -71,19 +70,17 @@ class Chaos:
         for undo in self.undo:
             undo()
         self.undo.clear()
-        self.redis_proxy.heal()
-        self.sql_proxy.heal()
-
-    def for_a_while(self, begin: Callable[[], None]) -> None:
-        """Until the next strike, which heals the proxies."""
-        begin()
+        for proxy in self.site.proxies:
+            proxy.heal()
 
     def kill_web_process(self) -> None:
         assert self.site.web.process is not None
         pid = self.site.web.process.pid
-        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        listed = Path(f"/proc/{pid}/task/{pid}/children")
+        children = [int(child) for child in listed.read_text().split()] if listed.exists() else []
         if children:
-            self.site.web.signal_to(self.random.choice(children), signal.SIGKILL)
+            os.kill(self.random.choice(children), signal.SIGKILL)
+            self.site.kills += 1
 
     def stop_worker(self) -> None:
         worker = self.random.choice(self.site.workers)
@@ -102,25 +99,20 @@ class Chaos:
 
 
 def run(seconds: float, claims: int, seed: int) -> dict[str, Any]:
-    """Break things for so long, check every coupon, and return the figures. Raises Broken."""
+    """Break things for so long, check every coupon, and return the figures. Raises Broken, and leaves the logs then."""
+    directory = Path(tempfile.mkdtemp(prefix="fc-"))
     with ExitStack() as stack:
-        directory = Path(tempfile.mkdtemp(prefix="fc-"))
-        stack.callback(shutil.rmtree, directory, ignore_errors=True)
         (directory / "sql").mkdir()
         (directory / "site").mkdir()
         mariadb = stack.enter_context(MariaDB(directory / "sql"))
-        proxies: dict[int, Proxy] = {}
-
-        def through(port: int) -> int:
-            if port not in proxies:
-                proxies[port] = stack.enter_context(Proxy(port))
-            return proxies[port].port
-
-        site = stack.enter_context(
-            Site(directory / "site", mariadb, workers=2, redis_port=through, sql_port=through)
-        )
-        chaos = Chaos(site, proxies[site.valkey.port], proxies[mariadb.port], seed)
-        return _play(chaos, seconds, claims)
+        site = stack.enter_context(Site(directory / "site", mariadb, workers=2, proxied=True))
+        chaos = Chaos(site, seed)
+        try:
+            figures = _play(chaos, seconds, claims)
+        except Broken as broken:
+            raise Broken(f"{broken}\nthe logs are in {directory}/site") from broken
+    shutil.rmtree(directory, ignore_errors=True)
+    return figures
 
 
 def _play(chaos: Chaos, seconds: float, claims: int) -> dict[str, Any]:

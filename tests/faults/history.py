@@ -25,6 +25,7 @@ from webapp.extensions import db
 from webapp.models import Coupon, CouponIssue, LineEvent
 
 FINAL = frozenset({"issued", "sold_out", "rejected", "lost", "none"})
+REFUSALS = (409, 410)
 SETTLES_S = 10.0
 ASKED_S = 20.0
 
@@ -82,6 +83,7 @@ class History:
         self.slowest_s = 0.0
         self.claims = 0
         self.unanswered = 0
+        self.odd: list[str] = []
         self.ineligible: set[int] = set()
 
     # What happens
@@ -101,11 +103,12 @@ class History:
     def note(self, index: int, answer: Answer) -> None:
         """Keep the answer to a claim."""
         self.claims += 1
-        body = json.loads(answer.body)
         if answer.status == 200:
-            self._note_ticket(index, body)
+            self._note_ticket(index, json.loads(answer.body))
+        elif answer.status in REFUSALS:
+            self.refused[json.loads(answer.body)["code"]] += 1
         else:
-            self.refused[body["code"]] += 1
+            self.odd.append(f"{answer.status} {answer.body[:200]!r}")
 
     def note_try(self, seen: Try) -> None:
         self.statuses[seen.status] += 1
@@ -151,10 +154,13 @@ class History:
         waited_for = list(self.numbers)
 
         def settled() -> bool:
-            return all(state in FINAL for state in self.poll(waited_for))
+            waited_for[:] = [index for index in waited_for if self.shown[index][-1][0] not in FINAL]
+            self.poll(waited_for)
+            return all(self.shown[index][-1][0] in FINAL for index in waited_for)
 
+        self.poll(waited_for)
         if not self.site.wait(settled, within_s=within_s):
-            states = Counter(self.poll(waited_for))
+            states = Counter(self.shown[index][-1][0] for index in waited_for)
             raise Broken(f"I5: not settled within {within_s:g} s: {dict(states)}\n{self.site.said()}")
 
     def check_repeats(self) -> None:
@@ -201,6 +207,8 @@ class History:
             self._check_shown(index, codes.get(self.crowd.user_ids[index]))
             if state in ("none", "lost", "unanswered") and index in self.numbers and not lost:
                 raise Broken(f"I4: somebody with number {self.numbers[index][0]} is told {state}")
+        if self.odd:
+            raise Broken(f"I4: {len(self.odd)} answers that nobody understands, e.g. {self.odd[0]}")
         if self.unanswered:
             raise Broken(f"I4: {self.unanswered} claims were never answered")
 

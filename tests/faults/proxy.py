@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Self
+from typing import Any
 
 CHUNK = 65536
 
@@ -23,13 +23,13 @@ class Proxy:
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         self.thread.start()
         self.server = self._run(asyncio.start_server(self._accept, "127.0.0.1", 0))
-        self.port = self.server.sockets[0].getsockname()[1]
-        return self
+        self.port: int = self.server.sockets[0].getsockname()[1]
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
+        """End; who is connected should be gone by then."""
         self._run(self._end())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()

@@ -1,5 +1,6 @@
 """A private installation in the shape of production, each of whose parts can be killed, stopped and started again."""
 
+import json
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from deploy.processes import ROOT, TICK_S, free_port, kill_group, spawn, stop
 from deploy.stores import MariaDB, Valkey
 from jobs.load import Answer, send_all
 from tests.conftest import close, settings
+from tests.faults.proxy import Proxy
 from webapp import create_app
 from webapp.extensions import SWEEPER_ALIVE_KEY, line_redis
 
@@ -49,13 +51,10 @@ class Part:
         self.site.kills += 1
 
     def signal(self, number: int) -> None:
+        """Signal the process, unless it is dead already."""
         assert self.process is not None
-        os.kill(self.process.pid, number)
-
-    def signal_to(self, pid: int, number: int) -> None:
-        """Signal a process that this part started."""
-        os.kill(pid, number)
-        self.site.kills += 1
+        if self.process.poll() is None:
+            os.kill(self.process.pid, number)
 
     def stop(self) -> None:
         self.kept = False
@@ -91,17 +90,17 @@ class Site:
         sweeper: bool = True,
         tamper: dict[str, str] | None = None,
         valkey_options: Sequence[str] = (),
-        redis_port: Callable[[int], int] = lambda port: port,
-        sql_port: Callable[[int], int] = lambda port: port,
+        proxied: bool = False,
     ) -> None:
-        """`redis_port` and `sql_port` give the ports under which our processes know the stores: those of proxies."""
+        """`proxied` puts a proxy before each of the stores, through which our processes, and not the test, reach it."""
         self.directory, self.mariadb = directory, mariadb
         self.kills = self.deaths = 0
         self.valkey = Valkey(directory, port=free_port(), options=valkey_options)
         self.port = free_port()
         self.database = f"site{free_port()}"
         wrong = tamper or {}
-        self.redis_port, self.sql_port = redis_port, sql_port
+        self.redis_proxy = Proxy(self.valkey.port) if proxied else None
+        self.sql_proxy = Proxy(mariadb.port) if proxied else None
         self.web = Part(self, "web", self._gunicorn(bool(wrong.get("web"))), TAMPER=wrong.get("web", ""))
         worker = [sys.executable, "-m", "tests.faults.tampered", "jobs.worker"]
         self.workers = [
@@ -112,6 +111,10 @@ class Site:
     @property
     def parts(self) -> list[Part]:
         return [self.web, *self.workers, *self.sweepers]
+
+    @property
+    def proxies(self) -> list[Proxy]:
+        return [proxy for proxy in (self.redis_proxy, self.sql_proxy) if proxy is not None]
 
     def _gunicorn(self, tampered: bool) -> list[str | Path]:
         app = "tests.faults.web:app" if tampered else "wsgi:app"
@@ -127,13 +130,15 @@ class Site:
 
     def _start(self) -> None:
         self.valkey.start()
+        for proxy in self.proxies:
+            proxy.start()
         url = self.mariadb.database(self.database)
         address = f"127.0.0.1:{self.mariadb.port}/"
         self.environ = {
             "PATH": os.environ["PATH"],
             "SECRET_KEY": settings("", "")["SECRET_KEY"],
-            "DATABASE_URL": url.replace(address, f"127.0.0.1:{self.sql_port(self.mariadb.port)}/"),
-            "REDIS_URL": f"redis://127.0.0.1:{self.redis_port(self.valkey.port)}/0",
+            "DATABASE_URL": url.replace(address, f"127.0.0.1:{(self.sql_proxy or self.mariadb).port}/"),
+            "REDIS_URL": f"redis://127.0.0.1:{(self.redis_proxy or self.valkey).port}/0",
             "PORT": str(self.port),
             "WEB_CONCURRENCY": "2",
             "SQL_PID_FILE": str(self.mariadb.directory / "mariadb.pid"),
@@ -155,6 +160,8 @@ class Site:
             close(self.app)
             self.context.pop()
         self.valkey.stop()
+        for proxy in self.proxies:
+            proxy.stop()
 
     def is_ready(self) -> bool:
         """Whether every part that there should be answers."""
@@ -162,7 +169,8 @@ class Site:
         if answer is None or answer.status != 200:
             return False
         sweeping = not self.sweepers or bool(line_redis().exists(SWEEPER_ALIVE_KEY))
-        return b'"workers":%d' % len(self.workers) in answer.body.replace(b" ", b"") and sweeping
+        # A worker that was killed is counted until its time to live is over.
+        return json.loads(answer.body)["parts"]["workers"] >= len(self.workers) and sweeping
 
     def wait(self, condition: Callable[[], Any], *, within_s: float) -> bool:
         """Keep the parts running until the condition holds; return whether it did in time.
@@ -185,7 +193,7 @@ class Site:
     def said(self) -> str:
         """Return the last words of every part, for a failure's message."""
         return "\n".join(
-            f"{log.name}: {log.read_text(errors='replace')[-2000:]}" for log in self.directory.glob("*.log")
+            f"{log.name}: {log.read_text(errors='replace')[-1000:]}" for log in self.directory.glob("*.log")
         )
 
 

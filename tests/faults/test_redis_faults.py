@@ -85,14 +85,14 @@ def test_09_control_nobody_rings_again(start, open_sale):
 def away(start, open_sale, *, seconds: float, **options) -> History:
     """Crash Redis when the first rows are there and the job is not done, and leave it down for a while."""
     site = start(**options)
-    history = open_sale(site, people=6000, quota=5500)
+    history = open_sale(site, people=3100, quota=2900)
     change_coupon(history.coupon_id, status=PAUSED)
-    history.claim(range(5900))
+    history.claim(range(3000))
     change_coupon(history.coupon_id, status=LIVE)
     assert wait_until(history.rows, wait_s=10)
     site.valkey.kill()
-    assert len(history.rows()) < 5500, "the job was not done"
-    drive = history.drive(range(5900, 6000), within_s=seconds + 30)
+    assert len(history.rows()) < 2900, "the job was not done"
+    drive = history.drive(range(3000, 3100), within_s=seconds + 30)
     site.wait(lambda: False, within_s=seconds)
     site.valkey.start()
     drive.end()

@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.faults.history import Broken, History
-from tests.faults.proxy import Proxy
 from webapp.extensions import bell_queue
 from webapp.issuing import ring
 
@@ -115,25 +114,14 @@ def test_14_packets_of_2_s(start, open_sale):
 
 def slow_sql(start, open_sale, *, delay_s: float) -> None:
     """Delay every packet between our processes and SQL, each way; claims do not notice."""
-    proxies: list[Proxy] = []
-
-    def through(port: int) -> int:
-        if not proxies:
-            proxies.append(Proxy(port).__enter__())
-        return proxies[0].port
-
-    try:
-        site = start(sql_port=through)
-        history = open_sale(site, people=600, quota=500)
-        normal = p99_s(history.claim(range(300), spread_s=3))
-        proxies[0].delay_s = delay_s
-        slow = history.claim(range(300, 600), spread_s=4)
-        assert p99_s(slow) <= max(2 * normal, NOTICEABLE_S)
-        proxies[0].heal()
-        history.check()
-    finally:
-        for proxy in proxies:
-            proxy.__exit__()
+    site = start(proxied=True)
+    history = open_sale(site, people=600, quota=500)
+    normal = p99_s(history.claim(range(300), spread_s=3))
+    site.sql_proxy.delay_s = delay_s
+    slow = history.claim(range(300, 600), spread_s=4)
+    assert p99_s(slow) <= max(2 * normal, NOTICEABLE_S)
+    site.sql_proxy.heal()
+    history.check()
 
 
 def p99_s(drive) -> float:

@@ -4,38 +4,18 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from deploy.processes import wait_until
 from tests.faults.history import Broken, History
-from tests.faults.proxy import Proxy
 from webapp.extensions import line_redis
 from webapp.issuing import EPOCH_STEP
 from webapp.line import Line
 
 LONGEST_S = 2.5
 ALIVE_S = 1.0
-
-
-@contextmanager
-def between(start, **options) -> Iterator[tuple]:
-    """Start a site whose processes reach Redis through a proxy."""
-    proxies: list[Proxy] = []
-
-    def through(port: int) -> int:
-        if not proxies:
-            proxies.append(Proxy(port).__enter__())
-        return proxies[0].port
-
-    try:
-        yield start(redis_port=through, **options), proxies
-    finally:
-        for proxy in proxies:
-            proxy.heal()
-            proxy.__exit__()
 
 
 def gate(history: History):
@@ -54,17 +34,18 @@ def test_01_web_process_dies_after_the_script_ran(start, open_sale):
 
 
 def test_01_the_reply_of_redis_is_cut(start, open_sale):
-    with between(start) as (site, (proxy,)):
-        history = open_sale(site, people=300, quota=200)
-        drive = history.drive(spread_s=2)
-        for _ in range(10):
-            answered, proxy.swallow_replies = drive.answered, 1
-            assert wait_until(lambda: proxy.swallow_replies <= 0 or not drive.is_alive(), wait_s=5)
-            assert wait_until(lambda n=answered: drive.answered > n or not drive.is_alive(), wait_s=5)
-        drive.end()
-        assert proxy.swallowed >= 5
-        history.check()
-        assert gate(history).last == len(history.numbers)
+    site = start(proxied=True)
+    proxy = site.redis_proxy
+    history = open_sale(site, people=300, quota=200)
+    drive = history.drive(spread_s=2)
+    for _ in range(10):
+        answered, proxy.swallow_replies = drive.answered, 1
+        assert wait_until(lambda: proxy.swallow_replies <= 0 or not drive.is_alive(), wait_s=5)
+        assert wait_until(lambda n=answered: drive.answered > n or not drive.is_alive(), wait_s=5)
+    drive.end()
+    assert proxy.swallowed >= 5
+    history.check()
+    assert gate(history).last == len(history.numbers)
 
 
 def test_01_control_a_claim_that_forgets_who_has_a_ticket(start, open_sale):
@@ -188,23 +169,24 @@ def test_12_redis_in_a_black_hole_for_30_s(start, open_sale):
 
 
 def black_hole(start, open_sale, *, seconds: float) -> None:
-    with between(start) as (site, (proxy,)):
-        history = open_sale(site, people=200, quota=150)
-        history.claim(range(50))
-        proxy.black_hole = True
-        drive = history.drive(range(50, 150), within_s=seconds + 30)
-        for answer in all_the_while(site, "/healthz", seconds):
-            assert answer.status == 200
-            assert answer.answered - answer.sent < ALIVE_S
-        proxy.heal()
-        drive.end()
-        assert history.statuses[503] >= 100, "everybody was told to come again"
-        assert history.slowest_s < LONGEST_S
-        proxy.delay_s = 0.25  # each way
-        history.claim(range(150, 200))
-        assert history.slowest_s < LONGEST_S
-        proxy.heal()
-        history.check()
+    site = start(proxied=True)
+    proxy = site.redis_proxy
+    history = open_sale(site, people=200, quota=150)
+    history.claim(range(50))
+    proxy.black_hole = True
+    drive = history.drive(range(50, 150), within_s=seconds + 30)
+    for answer in all_the_while(site, "/healthz", seconds):
+        assert answer.status == 200
+        assert answer.answered - answer.sent < ALIVE_S
+    proxy.heal()
+    drive.end()
+    assert history.statuses[503] >= 100, "everybody was told to come again"
+    assert history.slowest_s < LONGEST_S
+    proxy.delay_s = 0.25  # each way
+    history.claim(range(150, 200))
+    assert history.slowest_s < LONGEST_S
+    proxy.heal()
+    history.check()
 
 
 def all_the_while(site, path: str, seconds: float) -> Iterator:
@@ -217,27 +199,29 @@ def all_the_while(site, path: str, seconds: float) -> Iterator:
 
 
 def test_12_control_without_limits_a_request_hangs(start, open_sale):
-    with between(start, tamper={"web": "patient redis"}) as (site, (proxy,)):
-        history = open_sale(site, people=20, quota=10)
-        history.claim(range(5))
-        proxy.black_hole = True
-        drive = history.drive(range(5, 20), within_s=LONGEST_S + 1)
-        drive.end()
-        assert history.unanswered == 15
-        assert history.statuses[503] == 0
-        proxy.heal()
+    site = start(proxied=True, tamper={"web": "patient redis"})
+    proxy = site.redis_proxy
+    history = open_sale(site, people=20, quota=10)
+    history.claim(range(5))
+    proxy.black_hole = True
+    drive = history.drive(range(5, 20), within_s=LONGEST_S + 1)
+    drive.end()
+    assert history.unanswered == 15
+    assert history.statuses[503] == 0
+    proxy.heal()
 
 
 def test_12_one_epoch_all_the_time(start, open_sale):
     """A network that failed lost no data: nobody's number is counted in a new epoch."""
-    with between(start) as (site, (proxy,)):
-        history = open_sale(site, people=20, quota=15)
-        history.claim(range(10))
-        proxy.refuse()
-        history.drive(range(10, 20), within_s=1).end()
-        proxy.heal()
-        history.unanswered = 0
-        history.claim(range(10, 20))
-        history.check()
-        assert gate(history).epoch == 1
-        assert gate(history).last < EPOCH_STEP
+    site = start(proxied=True)
+    proxy = site.redis_proxy
+    history = open_sale(site, people=20, quota=15)
+    history.claim(range(10))
+    proxy.refuse()
+    history.drive(range(10, 20), within_s=1).end()
+    proxy.heal()
+    history.unanswered = 0
+    history.claim(range(10, 20))
+    history.check()
+    assert gate(history).epoch == 1
+    assert gate(history).last < EPOCH_STEP
