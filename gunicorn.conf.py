@@ -1,11 +1,14 @@
 """The web server. The command line or GUNICORN_CMD_ARGS win over what is set here, e.g. --bind 0.0.0.0:8000."""
 
+import ctypes
 import os
 import resource
+import signal
 import subprocess
 import sys
 
 CONNECTIONS = 10_000
+PR_SET_PDEATHSIG = 1
 
 bind = f"127.0.0.1:{os.environ.get('PORT') or 8000}"
 workers = int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1)
@@ -43,6 +46,19 @@ def on_starting(server):
 
 
 def post_fork(server, worker):
+    end_with(server.pid)
+    hold_connections()
+
+
+def end_with(master):
+    """Have the kernel end this worker at once when its master is killed: it would hold the port, and accept nothing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != master:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hold_connections():
     """Let the worker hold CONNECTIONS sockets where the system's hard limit allows it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = CONNECTIONS + 1000

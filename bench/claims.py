@@ -5,15 +5,14 @@ import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 
 from bench import http
 from bench.measure import Table, interleaved
 from bench.stage import Stage
 from jobs.crowd import signed_in
-from webapp import line as lines
 from webapp.extensions import line_redis
 from webapp.line import BELL_MS, Line
+from webapp.scripts import LUA
 
 PEOPLE = 50_000
 WORKERS = 2
@@ -57,7 +56,7 @@ def scripts_a_second(stage: Stage) -> float:
     coupon_id, redis = stage.coupon(), line_redis()
     line = Line(redis, coupon_id)
     keys = [line.gate_key, line.line_key, line.standby_key, line.results_key, line.bell_key]
-    sha = redis.script_load(Path(lines.__file__).with_name("lua").joinpath("claim.lua").read_text())
+    sha = redis.script_load((LUA / "claim.lua").read_text())
     options = ["-p", stage.valkey.port, "-n", SCRIPTS, "-c", http.CONNECTIONS, "-r", 1_000_000_000, "--csv"]
     command = ["redis-benchmark", *options, "EVALSHA", sha, len(keys), *keys, "__rand_int__", BELL_MS]
     out = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=True).stdout

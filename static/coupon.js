@@ -53,8 +53,6 @@ function open() {
   facts.servingState = "open";
 }
 
-// The claim is a plain form.
-
 for (const form of page.querySelectorAll("[data-claim]")) {
   form.addEventListener("submit", () => {
     const button = form.querySelector("button");
@@ -64,8 +62,6 @@ for (const form of page.querySelectorAll("[data-claim]")) {
     clearTimeout(timer);
   });
 }
-
-// Polling.
 
 async function ask(url, headers = {}) {
   const response = await fetch(url, { headers, signal: AbortSignal.timeout(8000) });
@@ -100,7 +96,7 @@ async function poll() {
   if (mine) await pollWaiting(serving);
   else await pollWithoutTicket(serving);
   showNumbers(serving);
-  return serving.next_ms;
+  return ahead !== null && ahead < 500 ? 1000 : serving.next_ms;
 }
 
 async function pollWaiting(serving) {

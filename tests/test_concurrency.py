@@ -14,13 +14,14 @@ from webapp import issuing
 from webapp.extensions import db, line_redis
 from webapp.line import BELL_MS, Answer, Claimed, Line
 from webapp.models import Coupon, CouponIssue
+from webapp.scripts import LUA
 
 
 def at_once(app, calls: list[Callable[[], Any]]) -> list[Any]:
     """Run every call in its own thread, all released at the same moment, and return their results in order."""
     gate = threading.Barrier(len(calls))
     # A process of ours has no thousand threads: those of a test may wait longer for a connection.
-    app.extensions["line"].connection_pool.timeout = 30
+    app.extensions["line"].connection_pool.timeout = app.extensions["line"].wait_s = 30
 
     def run(call: Callable[[], Any]) -> Any:
         with app.app_context():
@@ -111,10 +112,8 @@ def test_50_simultaneous_claims_by_one_user_are_one_ticket(app):
 
 
 def test_control_without_the_look_for_a_ticket_one_user_gets_many_numbers(app, monkeypatch):
-    from webapp import line as lines
-
     coupon, (user,) = make_coupon(quota=100), make_users(1)
-    script = lines._script("claim").script
+    script = (LUA / "claim.lua").read_text()
     forgetful = script.replace("if number then", "if false then")
     assert forgetful != script
     broken = line_redis().register_script(forgetful)

@@ -1,5 +1,7 @@
 """The lane answers as the app does, answers nothing that the app would refuse, and is really taken."""
 
+import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,9 +9,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.builders import csrf_token, make_coupon, make_user, make_users, sign_in
-from webapp import issuing, policy
+from webapp import issuing, policy, tickets
 from webapp.extensions import connect_redis
-from webapp.lane import Lane
+from webapp.lane import TOKEN, Lane
+from webapp.models import utcnow
 
 JSON = "application/json"
 HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
@@ -215,3 +218,121 @@ def test_a_policy_that_changes_is_not_hidden_by_a_kept_answer(client, signed_in)
     assert claim(client, coupon, accept=JSON, token=token).status_code == 410
     policy.change_coupon(coupon, total_quantity=1)
     assert claim(client, coupon, accept=JSON, token=token).status_code == 200
+
+
+# The polls
+
+
+@pytest.mark.parametrize("state", [waiting, issued, missed, early, closed, unknown])
+@pytest.mark.parametrize("what", ["ticket", "serving"])
+def test_its_polls_are_the_apps_own(app, client, lane, signed_in, state, what, monkeypatch):
+    coupon = state(signed_in)
+    monkeypatch.setattr(tickets, "SERVING_FRESH_S", 60)
+    through, plain = both(app, lane, lambda: client.get(f"/coupons/{coupon}/{what}"))
+    assert through == plain
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("what", ["ticket", "serving"])
+def test_polls_are_taken(client, lane, signed_in, what, monkeypatch):
+    coupon = waiting(signed_in)
+    monkeypatch.setattr(lane, "plain", fail)
+    assert client.get(f"/coupons/{coupon}/{what}").status_code == 200
+    with pytest.raises(AssertionError, match="went on"):
+        client.head(f"/coupons/{coupon}/{what}")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_receipt_is_looked_at_by_the_app(client, lane, signed_in, monkeypatch):
+    coupon = make_coupon()
+    monkeypatch.setattr(lane, "plain", fail)
+    assert client.get(f"/coupons/{coupon}/ticket").json["state"] == "none"
+    with pytest.raises(AssertionError, match="went on"):
+        client.get(f"/coupons/{coupon}/ticket", headers={"X-Ticket-Receipt": "1.2.3.4.x"})
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_who_is_signed_out_hears_it_from_the_app(client, signed_in):
+    coupon = make_coupon()
+    client.delete_cookie("session")
+    assert client.get(f"/coupons/{coupon}/ticket").status_code == 401
+    assert client.get(f"/coupons/{coupon}/serving").status_code == 200
+
+
+# The page before the start
+
+
+def page(client: FlaskClient, coupon: int, **headers: str) -> Any:
+    return client.get(f"/coupons/{coupon}", headers={"Accept": HTML, **headers})
+
+
+def without_time_and_token(body: bytes) -> str:
+    text = re.sub(r'name="csrf_token" value="[^"]+"', "token", body.decode())
+    return re.sub(r'data-now-ms="\d+"|\d\d:\d\d:\d\d|content="\d+"', "time", text)
+
+
+@pytest.mark.parametrize("language", ["ko", "en"])
+def test_the_page_before_the_start_is_the_apps_own(app, client, lane, signed_in, language):
+    coupon = early(signed_in)
+    for _ in range(3):
+        through, plain = both(app, lane, lambda: page(client, coupon, **{"Accept-Language": language}))
+        assert without_time_and_token(through[2]) == without_time_and_token(plain[2])
+        assert (through[0], through[1]) == (plain[0], plain[1])
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_page_is_made_once_and_everybody_gets_their_own_token(app, client, lane, signed_in, monkeypatch):
+    coupon, other = early(signed_in), app.test_client()
+    sign_in(other, make_user())
+    csrf_token(client)
+    monkeypatch.setattr("webapp.lane.SERVING_FRESH_S", 60)
+    monkeypatch.setattr(tickets, "SERVING_FRESH_S", 60)
+    page(client, coupon)
+    with monkeypatch.context() as patched:
+        patched.setattr(lane, "plain", fail)
+        mine, theirs = page(client, coupon).text, page(other, coupon).text
+    policy.change_coupon(coupon, issue_start_at=utcnow() - timedelta(seconds=1))
+    tokens = [TOKEN.search(body.encode())[1].decode() for body in (mine, theirs)]
+    assert tokens[0] not in theirs
+    assert claim(client, coupon, accept=JSON, token=tokens[1]).status_code == 400
+    for browser, token in zip((client, other), tokens, strict=True):
+        assert claim(browser, coupon, accept=JSON, token=token).status_code == 200
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("state", [waiting, issued, missed, sold_out, closed, make_coupon])
+def test_every_other_page_is_the_apps(client, lane, signed_in, state, monkeypatch):
+    coupon = state() if state is make_coupon else state(signed_in)
+    monkeypatch.setattr(lane, "plain", fail)
+    with pytest.raises(AssertionError, match="went on"):
+        page(client, coupon)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_line_that_was_opened_before_has_tickets_and_is_the_apps(client, lane, signed_in, monkeypatch):
+    coupon = waiting(signed_in)
+    start = utcnow() + timedelta(hours=1)
+    policy.change_coupon(coupon, issue_start_at=start, issue_end_at=start + timedelta(hours=1))
+    monkeypatch.setattr(lane, "plain", fail)
+    with pytest.raises(AssertionError, match="went on"):
+        page(client, coupon)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_message_in_the_session_is_shown_by_the_app(client, lane, signed_in):
+    coupon = early(signed_in)
+    page(client, coupon)
+    with client.session_transaction() as session:
+        session["_flashes"] = [("message", "Hello there")]
+    assert "Hello there" in page(client, coupon).text
+    assert "Hello there" not in page(client, coupon).text
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_operators_page_is_not_kept_for_others(app, client, lane, signed_in, monkeypatch):
+    coupon, operator = early(signed_in), app.test_client()
+    sign_in(operator, make_user(role="operator"))
+    for browser in (operator, client, operator):
+        page(browser, coupon)
+    assert "/admin/" in page(operator, coupon).text
+    assert "/admin/" not in page(client, coupon).text

@@ -19,6 +19,8 @@ from webapp.passwords import TooManyHashes
 log = logging.getLogger(__name__)
 
 BUSY_RETRY_S = 2
+STORE_FAILED = "firstcome.store_failed"
+"""Where the lane leaves the error of a store that did not answer it: nobody waits for the same store twice."""
 
 
 class Problem(NamedTuple):
@@ -32,12 +34,18 @@ class Unauthenticated(Exception):
 
 
 def init_app(app: Flask) -> None:
+    app.before_request(_raise_what_the_lane_met)
     app.register_error_handler(Refused, lambda error: problem(error.code, retry_ms=error.retry_ms))
     app.register_error_handler(CSRFError, lambda error: problem("bad_csrf"))
     app.register_error_handler(Unauthenticated, lambda error: problem("unauthenticated"))
     app.register_error_handler(HTTPException, _http_error)
     for overload in (redis.RedisError, OperationalError, PoolTimeout, TooManyHashes):
         app.register_error_handler(overload, _busy)
+
+
+def _raise_what_the_lane_met() -> None:
+    if failed := request.environ.get(STORE_FAILED):
+        raise failed
 
 
 def wants_json() -> bool:

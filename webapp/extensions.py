@@ -21,6 +21,8 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.schema import MetaData
 
+from webapp.scripts import ScriptRedis
+
 QUEUE_NAME = "admission"
 """The one RQ queue. A worker listens to this queue alone: with two, a job that it takes can be lost."""
 
@@ -65,7 +67,7 @@ def init_stores(app: Flask) -> None:
         event.listen(db.engine, "connect", _prepare_connection(app.config["SQL_LOCK_WAIT_S"]))
 
 
-def connect_redis(url: str, **options: Any) -> redis.Redis:
+def connect_redis(url: str, **options: Any) -> ScriptRedis:
     """Connect with limits under which a visitor hears "busy" soon, and does not hang, when Redis is dead.
 
     A command whose reply was lost is sent once more, so every script has to be idempotent. At most CONNECTIONS
@@ -85,12 +87,12 @@ def connect_redis(url: str, **options: Any) -> redis.Redis:
         driver_info=None,
         **options,
     )
-    return redis.Redis.from_pool(pool)
+    return ScriptRedis(connection_pool=pool)
 
 
-def line_redis() -> redis.Redis:
+def line_redis() -> ScriptRedis:
     """Return the current app's connection to the Redis that holds the lines (text, not bytes)."""
-    connection: redis.Redis = current_app.extensions["line"]
+    connection: ScriptRedis = current_app.extensions["line"]
     return connection
 
 

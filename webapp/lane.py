@@ -1,16 +1,18 @@
-"""The lane: answers a claim without the framework, when nothing speaks against it.
+"""The lane: answers the click, the polls and the page before the start without the framework, when all is in order.
 
-Everybody presses the button in the same second, and most of what Flask does for that request is the same each time. So
-this small WSGI callable stands in front of the app and does by itself what a claim needs: verify the signed session
-and the CSRF token, run the claim, answer. Whatever is not plainly in order (no session, a wrong token, an unusual
-header, a store that does not answer) goes on to the app as it came, and is decided there by the code that serves every
-other request. A claim that was tried on the way is no harm: it is idempotent.
+Everybody presses the button in the same second, and reloads the page before it. Most of what Flask does for these
+requests is the same each time. So this small WSGI callable stands in front of the app and does by itself what they
+need: verify the signed session and the CSRF token, ask the line, answer. Whatever is not plainly in order (no session,
+a wrong token, an unusual header, a store that does not answer) goes on to the app as it came, and is decided there by
+the code that serves every other request. A claim that was tried on the way is no harm: it is idempotent.
 
-The answers are those of the app, header by header; `tests/test_lane.py` compares them.
+The answers are those of the app, header by header; `tests/test_lane.py` compares them. Take `app.wsgi_app = Lane(app)`
+away, and nothing changes but the speed.
 """
 
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from hmac import compare_digest
 from io import BytesIO
 from typing import Any
@@ -19,24 +21,32 @@ from urllib.parse import parse_qs
 import redis
 from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
-from itsdangerous import BadData, URLSafeTimedSerializer
+from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.utils import redirect
 
 from webapp import issuing
-from webapp.accounts import load_visitor
+from webapp.accounts import Visitor, load_visitor
+from webapp.errors import STORE_FAILED
 from webapp.issuing import Refused
+from webapp.seals import Seal
 from webapp.security import common_headers
-from webapp.tickets import SHOWN_REFUSALS, STORE_FAILED, ticket_json
+from webapp.tickets import SERVING_FRESH_S, SHOWN_REFUSALS, served, ticket_json
 
-CLAIM = re.compile(r"/coupons/([1-9][0-9]{0,17})/claim")
+ADDRESS = re.compile(r"/coupons/([1-9][0-9]{0,17})(?:/(claim|ticket|serving))?")
 FORM = "application/x-www-form-urlencoded"
+TOKEN = re.compile(rb'name="csrf_token" value="([^"]+)"')
+NEEDED_FIELDS = {"_user_id", "csrf_token"}
+SESSION_FIELDS = NEEDED_FIELDS | {"_id", "_fresh", "_permanent"}
+"""What the session of somebody who is signed in may hold; with anything else, a message say, the app decides."""
 MOST_BODY = 4096
 MOST_KEPT = 1000
-"""Answers that are the same for everybody and made once: redirects, and refusals in each language."""
+"""Answers that are the same for everybody and kept: redirects, refusals and pages in each language."""
 
 Environ = dict[str, Any]
-Answer = tuple[str, list[tuple[str, str]], bytes]
+Session = dict[str, Any]
+Headers = list[tuple[str, str]]
+Answer = tuple[str, Headers, bytes]
 
 
 class Lane:
@@ -46,11 +56,18 @@ class Lane:
         interface = app.session_interface
         assert isinstance(interface, SecureCookieSessionInterface)
         self.app, self.plain = app, app.wsgi_app
-        self.sessions = interface.get_signing_serializer(app)
+        sessions = interface.get_signing_serializer(app)
+        self.sessions = Seal(sessions) if sessions else None
         self.session_s = int(app.permanent_session_lifetime.total_seconds())
-        self.tokens = URLSafeTimedSerializer(app.secret_key or "", salt="wtf-csrf-token")
+        self.tokens = Seal(URLSafeTimedSerializer(app.secret_key or "", salt="wtf-csrf-token"))
         self.cookie = f"{app.config['SESSION_COOKIE_NAME']}="
-        self.kept: dict[tuple[object, ...], Answer] = {}
+        self.kept: dict[tuple[object, ...], Any] = {}
+        self.answers: dict[tuple[str, str | None], Callable[[int, Environ], Answer | None]] = {
+            ("POST", "claim"): self._claim,
+            ("GET", "ticket"): self._ticket,
+            ("GET", "serving"): self._serving,
+            ("GET", None): self._page,
+        }
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         answer = self._answer(environ)
@@ -61,62 +78,101 @@ class Lane:
         return [body]
 
     def _answer(self, environ: Environ) -> Answer | None:
-        """Return the answer to a claim that is in order, or None for every other request."""
-        found = CLAIM.fullmatch(environ["PATH_INFO"])
+        """Return the answer to a request that is in order, or None for every other."""
+        found = ADDRESS.fullmatch(environ["PATH_INFO"])
         if found is None or not _is_plain(environ):
             return None
-        user_id = self._signed_in(environ)
-        return None if user_id is None else self._claim(int(found[1]), user_id, environ)
-
-    def _signed_in(self, environ: Environ) -> int | None:
-        """Return who the signed session names, if the request's CSRF token is of that session."""
-        cookies = [
-            part for part in environ.get("HTTP_COOKIE", "").split("; ") if part.startswith(self.cookie)
-        ]
-        if len(cookies) != 1 or self.sessions is None:
+        answer = self.answers.get((environ["REQUEST_METHOD"], found[2]))
+        if answer is None:
             return None
-        try:
-            session = self.sessions.loads(cookies[0][len(self.cookie) :], max_age=self.session_s)
-            visitor = load_visitor(session["_user_id"])
-            of_this_session = compare_digest(session["csrf_token"], self.tokens.loads(_csrf_token(environ)))
-        except (BadData, KeyError, TypeError, ValueError, AttributeError):
-            return None
-        return visitor.id if visitor is not None and of_this_session else None
-
-    def _claim(self, coupon_id: int, user_id: int, environ: Environ) -> Answer | None:
-        as_json, secure = _wants_json(environ), _is_secure(environ)
         with self.app.app_context():
             try:
-                ticket = issuing.claim(coupon_id, user_id)
-                body = ticket_json(coupon_id, user_id, ticket) if as_json else None
-            except Refused as refused:
-                return self._refusal(coupon_id, refused.code, environ)
+                return answer(int(found[1]), environ)
             except (redis.RedisError, SQLAlchemyError) as error:
                 environ[STORE_FAILED] = error
-                return None
-        if body is not None:
-            return "200 OK", _headers("application/json", "no-store", body, secure), body
-        return self._to_page(coupon_id, "already" if ticket.state == "issued" else None, secure)
+            except Refused:
+                pass  # the app refuses it in its own words
+        return None
+
+    # The answers
+
+    def _claim(self, coupon_id: int, environ: Environ) -> Answer | None:
+        session = self._session(environ)
+        if session is None or not _takes_page_or_json(environ) or not self._from_our_page(session, environ):
+            return None
+        try:
+            ticket = issuing.claim(coupon_id, _visitor(session).id)
+        except Refused as refused:
+            return self._refusal(coupon_id, refused.code, environ)
+        if _wants_json(environ):
+            body = ticket_json(coupon_id, _visitor(session).id, ticket)
+            return "200 OK", _headers("application/json", "no-store", body, environ), body
+        return self._to_page(coupon_id, "already" if ticket.state == "issued" else None, environ)
+
+    def _ticket(self, coupon_id: int, environ: Environ) -> Answer | None:
+        session = self._session(environ)
+        if session is None:
+            return None
+        user_id = _visitor(session).id
+        ticket = issuing.standing(coupon_id, user_id)
+        if ticket.state == "none" and "HTTP_X_TICKET_RECEIPT" in environ:
+            return None
+        body = ticket_json(coupon_id, user_id, ticket)
+        return "200 OK", _headers("application/json", "no-store", body, environ), body
+
+    def _serving(self, coupon_id: int, environ: Environ) -> Answer:
+        body = served(coupon_id).body
+        own = [("Content-Type", "application/json"), ("Cache-Control", "public, max-age=1")]
+        common = common_headers(_is_secure(environ)).items()
+        others = [(name, value) for name, value in common if name != "Cache-Control"]
+        return "200 OK", [*own, ("Content-Length", str(len(body))), *others], body
+
+    def _page(self, coupon_id: int, environ: Environ) -> Answer | None:
+        """Answer with the page before the start, which is the same for all who are signed in but for their tokens."""
+        session = self._session(environ)
+        if session is None or not environ.get("HTTP_ACCEPT", "").startswith("text/html,"):
+            return None
+        serving = served(coupon_id).serving
+        if serving.state != "scheduled" or serving.last:
+            return None
+        key = ("page", coupon_id, _visitor(session).is_operator, *_language(environ), _is_secure(environ))
+        fresh_until, headers, parts = self.kept.get(key, (0.0, [], []))
+        if time.monotonic() >= fresh_until:
+            return self._fresh_page(key, environ)
+        body = self.tokens.write(session["csrf_token"]).encode().join(parts)
+        return "200 OK", [*headers, ("Content-Length", str(len(body)))], body
+
+    def _fresh_page(self, key: tuple[object, ...], environ: Environ) -> Answer:
+        """Have the app make the page, and keep it without the visitor's token."""
+        until = time.monotonic() + SERVING_FRESH_S
+        if key in self.kept:
+            self.kept[key] = (until, *self.kept[key][1:])  # one makes it anew, the others take the old one
+        answer = status, headers, body = _call(self.plain, environ)
+        token, names = TOKEN.search(body), {name for name, _ in headers}
+        if status == "200 OK" and token and "Set-Cookie" not in names:
+            shared = [(name, value) for name, value in headers if name != "Content-Length"]
+            self._keep(key, (until, shared, body.split(token[1])))
+        return answer
 
     def _refusal(self, coupon_id: int, code: str, environ: Environ) -> Answer | None:
         if code not in SHOWN_REFUSALS:
             return None
         if not _wants_json(environ):
-            return self._to_page(coupon_id, code, _is_secure(environ))
+            return self._to_page(coupon_id, code, environ)
         return None if code == "not_open" else self._same_refusal(code, environ)
 
-    def _to_page(self, coupon_id: int, notice: str | None, secure: bool) -> Answer:
-        key = (coupon_id, notice, secure)
+    def _to_page(self, coupon_id: int, notice: str | None, environ: Environ) -> Answer:
+        key = (coupon_id, notice, _is_secure(environ))
         if key not in self.kept:
             response = redirect(f"/coupons/{coupon_id}" + (f"?notice={notice}" if notice else ""), 303)
-            headers = _headers("text/html; charset=utf-8", "private, no-cache", response.data, secure)
+            headers = _headers("text/html; charset=utf-8", "private, no-cache", response.data, environ)
             self._keep(key, ("303 SEE OTHER", [*headers, ("Location", response.location)], response.data))
-        return self.kept[key]
+        kept: Answer = self.kept[key]
+        return kept
 
     def _same_refusal(self, code: str, environ: Environ) -> Answer | None:
         """Return what the app answered when it refused the same in the same language, or ask it for the first time."""
-        languages = [part for part in environ.get("HTTP_COOKIE", "").split("; ") if part.startswith("lang=")]
-        key = (code, environ.get("HTTP_ACCEPT_LANGUAGE"), *languages, _is_secure(environ))
+        key = (code, *_language(environ), _is_secure(environ))
         if key not in self.kept:
             answer = _call(self.plain, environ)
             if f'"code": "{code}"'.encode() not in answer[2] or any(
@@ -124,25 +180,60 @@ class Lane:
             ):
                 return answer
             self._keep(key, answer)
-        return self.kept[key]
+        kept: Answer = self.kept[key]
+        return kept
 
-    def _keep(self, key: tuple[object, ...], answer: Answer) -> None:
+    def _keep(self, key: tuple[object, ...], answer: Any) -> None:
         if len(self.kept) >= MOST_KEPT:
             self.kept.clear()
         self.kept[key] = answer
 
+    # Who asks
+
+    def _session(self, environ: Environ) -> Session | None:
+        """Return the signed session of somebody who is signed in, if there is nothing unusual about it."""
+        cookies = [
+            part for part in environ.get("HTTP_COOKIE", "").split("; ") if part.startswith(self.cookie)
+        ]
+        if len(cookies) != 1 or self.sessions is None:
+            return None
+        try:
+            session = self.sessions.read(cookies[0][len(self.cookie) :], max_age_s=self.session_s)
+        except ValueError:
+            return None
+        if not isinstance(session, dict) or not NEEDED_FIELDS <= session.keys() <= SESSION_FIELDS:
+            return None
+        if not all(isinstance(session[name], str) for name in NEEDED_FIELDS):
+            return None
+        return session if load_visitor(session["_user_id"]) else None
+
+    def _from_our_page(self, session: Session, environ: Environ) -> bool:
+        """Whether the request brings a CSRF token of this session, and over https is referred by a page of ours."""
+        if _is_secure(environ) and not _refers_to_us(environ):
+            return False
+        try:
+            token = self.tokens.read(_csrf_token(environ))
+        except ValueError:
+            return False
+        return isinstance(token, str) and compare_digest(session["csrf_token"].encode(), token.encode())
+
+
+def _visitor(session: Session) -> Visitor:
+    visitor = load_visitor(session["_user_id"])
+    assert isinstance(visitor, Visitor)
+    return visitor
+
 
 def _is_plain(environ: Environ) -> bool:
     """Whether nothing about the request needs a closer look."""
-    accept = environ.get("HTTP_ACCEPT", "")
-    return (
-        environ["REQUEST_METHOD"] == "POST"
-        and not environ.get("SCRIPT_NAME")
-        and not environ.get("QUERY_STRING")
-        and "HTTP_TRANSFER_ENCODING" not in environ
-        and (accept == "application/json" or accept.startswith("text/html,"))
-        and (not _is_secure(environ) or _from_our_own_page(environ))
+    return not (
+        environ.get("SCRIPT_NAME") or environ.get("QUERY_STRING") or "HTTP_TRANSFER_ENCODING" in environ
     )
+
+
+def _takes_page_or_json(environ: Environ) -> bool:
+    accept = environ.get("HTTP_ACCEPT", "")
+    return bool(accept == "application/json" or accept.startswith("text/html,"))
 
 
 def _wants_json(environ: Environ) -> bool:
@@ -153,8 +244,13 @@ def _is_secure(environ: Environ) -> bool:
     return bool(environ["wsgi.url_scheme"] == "https")
 
 
-def _from_our_own_page(environ: Environ) -> bool:
-    """Whether the request names a page of ours as where it comes from, which a CSRF check over https asks for."""
+def _language(environ: Environ) -> tuple[object, ...]:
+    """Return all that the choice of a language looks at."""
+    chosen = [part for part in environ.get("HTTP_COOKIE", "").split("; ") if part.startswith("lang=")]
+    return (environ.get("HTTP_ACCEPT_LANGUAGE"), *chosen)
+
+
+def _refers_to_us(environ: Environ) -> bool:
     return str(environ.get("HTTP_REFERER", "")).startswith(f"https://{environ.get('HTTP_HOST', '')}/")
 
 
@@ -174,12 +270,12 @@ def _csrf_token(environ: Environ) -> str:
     return str(environ.get("HTTP_X_CSRFTOKEN", ""))
 
 
-def _headers(content_type: str, cache_control: str, body: bytes, secure: bool) -> list[tuple[str, str]]:
+def _headers(content_type: str, cache_control: str, body: bytes, environ: Environ) -> Headers:
     own = {"Content-Type": content_type, "Cache-Control": cache_control, "Content-Length": str(len(body))}
-    return list((common_headers(secure) | {"Vary": "Cookie"} | own).items())
+    return list((common_headers(_is_secure(environ)) | {"Vary": "Cookie"} | own).items())
 
 
 def _call(plain: Any, environ: Environ) -> Answer:
-    started: list[tuple[str, list[tuple[str, str]]]] = []
+    started: list[tuple[str, Headers]] = []
     body = b"".join(plain(environ, lambda status, headers, exc_info=None: started.append((status, headers))))
     return (*started[-1], body)

@@ -17,12 +17,9 @@ Each script in `lua/` states its own contract in its header.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import redis
-from redis.commands.core import Script
+from webapp.scripts import ScriptRedis
 
 BELL_MS = 5000
 RESTORE_CHUNK = 1000
@@ -127,7 +124,7 @@ class Gate:
 class Line:
     """One coupon's line. Every method is one round trip and raises redis.RedisError when Redis does not answer."""
 
-    def __init__(self, connection: redis.Redis, coupon_id: int) -> None:
+    def __init__(self, connection: ScriptRedis, coupon_id: int) -> None:
         self.redis = connection
         tag = f"{{coupon:{coupon_id}}}:"
         self.gate_key, self.line_key, self.standby_key = tag + "gate", tag + "line", tag + "standby"
@@ -250,14 +247,7 @@ class Line:
         self.redis.delete(self.gate_key, self.line_key, self.standby_key, self.results_key, self.bell_key)
 
     def _run(self, name: str, keys: list[str], args: list[Any]) -> Any:
-        return _script(name)(keys=keys, args=args, client=self.redis)
-
-
-@cache
-def _script(name: str) -> Script:
-    """Return the script of `lua/<name>.lua`; it loads itself again after SCRIPT FLUSH."""
-    text = (Path(__file__).parent / "lua" / f"{name}.lua").read_text()
-    return redis.Redis().register_script(text)
+        return self.redis.run_script(name, keys, args)
 
 
 def _gate(fields: dict[str, str], waiting: int, now_ms: int) -> Gate:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import NamedTuple
 
 from flask import Blueprint, Response, current_app, redirect, request, url_for
 from flask_login import current_user
@@ -17,13 +18,20 @@ bp = Blueprint("tickets", __name__)
 
 COUPON = "<int(min=1, max=9223372036854775807):coupon_id>"
 RECEIPT_HEADER = "X-Ticket-Receipt"
-STORE_FAILED = "firstcome.store_failed"
-"""Where the lane leaves the error of a store that did not answer it: nobody waits for the same store twice."""
 SERVING_FRESH_S = 0.25
 """How long a process answers `/serving` from its own copy."""
 SHOWN_REFUSALS = frozenset({"not_open", "closed", "sold_out"})
 
-_served: dict[int, tuple[float, bytes]] = {}
+
+class Served(NamedTuple):
+    """The public numbers of a line, as they are and as they are answered, good until a time of time.monotonic()."""
+
+    fresh_until: float
+    serving: Serving
+    body: bytes
+
+
+_served: dict[int, Served] = {}
 
 
 @bp.post(f"/coupons/{COUPON}/claim")
@@ -37,8 +45,6 @@ def claim(coupon_id: int) -> WerkzeugResponse:
         page = url_for("coupons.show", coupon_id=coupon_id)
         return redirect(url_for("accounts.login", next=page), 303)
     csrf.protect()
-    if failed := request.environ.get(STORE_FAILED):
-        raise failed
     try:
         ticket = issuing.claim(coupon_id, current_user.id)
     except Refused as refused:
@@ -60,12 +66,18 @@ def ticket(coupon_id: int) -> Response:
 @bp.get(f"/coupons/{COUPON}/serving")
 def serving(coupon_id: int) -> Response:
     """Answer with the public numbers, at most SERVING_FRESH_S old, the same for everyone."""
-    now = time.monotonic()
-    fresh_until, body = _served.get(coupon_id, (0.0, b""))
-    if now >= fresh_until:
-        body = _serving_json(issuing.serving(coupon_id))
-        _served[coupon_id] = (now + SERVING_FRESH_S, body)
+    body = served(coupon_id).body
     return Response(body, content_type="application/json", headers={"Cache-Control": "public, max-age=1"})
+
+
+def served(coupon_id: int) -> Served:
+    """Return the public numbers from this process's own copy. Raises Refused(not_found, busy), redis.RedisError."""
+    now = time.monotonic()
+    kept = _served.get(coupon_id)
+    if kept is None or now >= kept.fresh_until:
+        serving = issuing.serving(coupon_id)
+        kept = _served[coupon_id] = Served(now + SERVING_FRESH_S, serving, _serving_json(serving))
+    return kept
 
 
 def ticket_of(coupon_id: int, user_id: int) -> Ticket:

@@ -80,7 +80,7 @@ class History:
         self.shown: dict[int, list[tuple[str, str | None]]] = defaultdict(list)
         self.refused: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
-        self.slowest_s = 0.0
+        self.slowest_s = self.longest_lost_s = 0.0
         self.claims = 0
         self.unanswered = 0
         self.odd: list[str] = []
@@ -112,7 +112,10 @@ class History:
 
     def note_try(self, seen: Try) -> None:
         self.statuses[seen.status] += 1
-        self.slowest_s = max(self.slowest_s, seen.seconds)
+        if seen.status:
+            self.slowest_s = max(self.slowest_s, seen.seconds)
+        else:
+            self.longest_lost_s = max(self.longest_lost_s, seen.seconds)
 
     def _note_ticket(self, index: int, ticket: dict[str, object]) -> None:
         if isinstance(number := ticket["number"], int):
