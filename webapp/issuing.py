@@ -27,8 +27,8 @@ from webapp.swallowed import swallow
 log = logging.getLogger(__name__)
 
 ADMISSION_JOB = "jobs.admission.admit"
-BATCH = 1000
-"""Tickets a transaction. 1,000 rows an INSERT is where PyMySQL stops getting faster."""
+BATCH = 2000
+"""Tickets a transaction: as many as one call of Redis takes from Lua, and where larger ones stop being faster."""
 GATHER_S = 0.04
 """Pause after a batch that was not full: tickets that come one by one share a transaction."""
 ADMISSION_S = 5.0
@@ -314,16 +314,17 @@ class _Batch:
 
 
 def _admit_batch(coupon_id: int, line: Line) -> _Batch | None:
-    for _ in range(COLLISIONS):
+    """Decide one batch. The first try trusts that nobody at the head has the coupon yet, and the constraint tells."""
+    for tries in range(COLLISIONS):
         try:
-            return _try_batch(coupon_id, line)
+            return _try_batch(coupon_id, line, trusting=tries == 0)
         except IntegrityError as error:
             swallow("batch refused", error, "it is decided again", coupon_id=coupon_id)
             refusal = error
     raise refusal
 
 
-def _try_batch(coupon_id: int, line: Line) -> _Batch | None:
+def _try_batch(coupon_id: int, line: Line, *, trusting: bool) -> _Batch | None:
     with locked_coupon(coupon_id) as (connection, coupon):
         if coupon is None or coupon.status in (DRAFT, PAUSED):
             return None
@@ -333,7 +334,7 @@ def _try_batch(coupon_id: int, line: Line) -> _Batch | None:
             return None
         if head is None or not head.tickets:
             return None
-        batch = _decide(connection, coupon, head)
+        batch = _decide(connection, coupon, head, trusting=trusting)
         issued = _write(connection, coupon, head, batch)
         connection.commit()
     line.settle(policy_of(coupon, issued=issued), batch.settled)
@@ -342,13 +343,19 @@ def _try_batch(coupon_id: int, line: Line) -> _Batch | None:
     return batch
 
 
-def _decide(connection: Connection, coupon: Any, head: Head) -> _Batch:
-    """Go through the head in order: settle who has the coupon, reject who may not, issue up to the quota."""
+def _decide(connection: Connection, coupon: Any, head: Head, *, trusting: bool) -> _Batch:
+    """Go through the head in order: settle who has the coupon, reject who may not, issue up to the quota.
+
+    `trusting` does not look who has the coupon, as long as there are coupons for the whole head: whoever has one
+    and is issued another is refused by the constraint, and whoever is left over must not be somebody who has one.
+    """
     users = [_user_id(ticket.member) for ticket in head.tickets]
     ids = [user_id for user_id in users if user_id is not None]
-    holders, barred = _holders(connection, coupon.id, ids), _barred(connection, ids)
-    codes, now, batch = iter(new_codes(len(head.tickets))), utcnow(), _Batch(full=len(head.tickets) == BATCH)
     remaining = BATCH if coupon.total_quantity is None else coupon.total_quantity - coupon.issued_quantity
+    trusted = trusting and len(head.tickets) <= remaining
+    holders = {} if trusted else _holders(connection, coupon.id, ids)
+    barred = _barred(connection, ids)
+    codes, now, batch = iter(new_codes(len(head.tickets))), utcnow(), _Batch(full=len(head.tickets) == BATCH)
     for ticket, user_id in zip(head.tickets, users, strict=True):
         reason = None if user_id is None else barred.get(user_id)
         if user_id is not None and user_id in holders:

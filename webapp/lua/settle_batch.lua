@@ -2,7 +2,8 @@
 --
 -- KEYS     1 gate   2 line   3 standby   4 results
 -- ARGV     1 revision of the coupon's row   2 issued so far   3 sold out (0 or 1), then for each ticket
---          member, number, result ("issued:<number>:<code>", "rejected:<number>:<reason>", or "" for none)
+--          member, number, result ("issued:<number>:<code>", "rejected:<number>:<reason>", or "" for none);
+--          at most 2,000 tickets, which is what one call of Redis takes from Lua at a time
 -- Returns  tickets that left the line
 --
 -- A repeat changes nothing. A ticket is removed only when its number is still the one that was decided.
@@ -16,18 +17,29 @@ local known = redis.call('HMGET', gate, 'revision', 'serving', 'sold_out')
 if not known[1] then return 0 end
 local serving, left = tonumber(known[2]), 0
 
+local members, numbers, won = {}, {}, {}
 for i = 4, #ARGV, 3 do
   local member, number, result = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
-  for _, queue in ipairs({line, standby}) do
-    local score = redis.call('ZSCORE', queue, member)
-    if score and tonumber(score) == number then left = left + redis.call('ZREM', queue, member) end
-  end
+  table.insert(members, member)
+  table.insert(numbers, number)
   if string.sub(result, 1, 7) == 'issued:' then
-    redis.call('HSET', results, member, result)
+    table.insert(won, member)
+    table.insert(won, result)
   elseif result ~= '' then
     redis.call('HSETNX', results, member, result)
   end
   if number > serving then serving = number end
+end
+
+if #won > 0 then redis.call('HSET', results, unpack(won)) end
+for _, queue in ipairs({line, standby}) do
+  if #members > 0 and redis.call('EXISTS', queue) == 1 then
+    local gone = {}
+    for i, score in ipairs(redis.call('ZMSCORE', queue, unpack(members))) do
+      if score and tonumber(score) == numbers[i] then table.insert(gone, members[i]) end
+    end
+    if #gone > 0 then left = left + redis.call('ZREM', queue, unpack(gone)) end
+  end
 end
 
 redis.call('HSET', gate, 'serving', string.format('%.0f', serving))
