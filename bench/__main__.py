@@ -1,25 +1,49 @@
-"""`python -m bench [NAME ...]`: run the benchmarks, all of them or those that are named, and print their tables."""
+"""`python -m bench [NAME ...] [--write]`: run the benchmarks, all or those that are named, and print their tables."""
 
-import sys
+import argparse
+from collections.abc import Callable, Iterable
 
-from bench import admission, claims, drop, http, memory
-from bench.stage import stage
+from bench import admission, claims, costs, drop, growth, http, memory, page, polls, worker_class
+from bench.measure import Table
+from bench.stage import Stage, stage
 
-BENCHMARKS = {"claims": claims.run, "admission": admission.run, "memory": memory.run, "drop": drop.run}
+BENCHMARKS: dict[str, Callable[[Stage], Iterable[Table | str]]] = {
+    "claims": claims.run,
+    "polls": polls.run,
+    "admission": admission.run,
+    "memory": memory.run,
+    "growth": growth.run,
+    "costs": costs.run,
+    "worker_class": worker_class.run,
+    "drop": drop.run,
+}
+WITH_WRK = {"claims", "polls", "growth", "costs", "worker_class"}
 
 
 def main() -> None:
-    names = sys.argv[1:] or list(BENCHMARKS)
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure FirstCome on this machine.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(BENCHMARKS)}")
+    parser.add_argument("--write", action="store_true", help="keep the tables in docs/performance.md")
+    options = parser.parse_args()
+    names = options.names or list(BENCHMARKS)
     if unknown := set(names) - BENCHMARKS.keys():
-        raise SystemExit(
-            f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}"
-        )
-    if "claims" in names and not http.available():
-        raise SystemExit("the benchmark of claims drives the server with wrk (Debian: wrk); install it first")
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
+    if WITH_WRK & set(names) and not http.available():
+        parser.error("these benchmarks drive the server with wrk (Debian: wrk); install it first")
     for name in names:
-        with stage() as built:
-            for line in BENCHMARKS[name](built):
-                print(line, flush=True)
+        said = run(name)
+        if options.write:
+            page.write(name, said)
+
+
+def run(name: str) -> list[Table | str]:
+    """Run one benchmark, and print what it says while it says it."""
+    said: list[Table | str] = []
+    with stage() as built:
+        for part in BENCHMARKS[name](built):
+            said.append(part)
+            print("\n".join(part.lines()) if isinstance(part, Table) else part, flush=True)
+    return said
 
 
 if __name__ == "__main__":

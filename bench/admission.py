@@ -20,13 +20,13 @@ ROUNDS = 5
 COLUMNS = ("coupon_id", "user_id", "ticket_number", "epoch", "code", "issued_at")
 
 
-def run(stage: Stage) -> list[str]:
+def run(stage: Stage) -> list[Table]:
     users = stage.users(TICKETS)
     subjects: dict[str, Callable[[], float]] = {"issuing.admit": lambda: admit(stage, users)}
     if stage.mariadb:
         subjects = {"executemany of PyMySQL": lambda: executemany(stage, users)} | subjects
     rows = interleaved(subjects, rounds=ROUNDS)
-    return Table(f"Admission on {stage.database}, {TICKETS:,} tickets", "tickets/s", rows).lines()
+    return [Table(f"Admission on {stage.database}, {TICKETS:,} tickets", "tickets/s", rows)]
 
 
 def admit(stage: Stage, users: list[int]) -> float:

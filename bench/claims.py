@@ -28,27 +28,35 @@ SERVERS = {
 }
 
 
-def run(stage: Stage) -> list[str]:
-    crowd = signed_in(stage.app, range(1, PEOPLE + 1), "127.0.0.1")
-    requests = stage.directory / "claims"
+class FormClaims:
+    """Claims of people who are all different, each for a new coupon at a time."""
 
-    def claims_a_second(port: int, expected: int) -> float:
-        coupon_id = stage.coupon()
-        http.write_requests(requests, (crowd.form_claim(coupon_id, index) for index in range(PEOPLE)))
-        rate = http.drive(port, requests, expected=expected, seconds=SECONDS).rate
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.crowd = signed_in(stage.app, range(1, PEOPLE + 1), "127.0.0.1")
+
+    def a_second(self, port: int, expected: int) -> float:
+        """Drive the server for SECONDS and return the claims that it answered a second."""
+        coupon_id = self.stage.coupon()
+        asked = (self.crowd.form_claim(coupon_id, index) for index in range(PEOPLE))
+        written = http.write_requests(self.stage.directory / "claims", asked)
+        rate = http.drive(port, written, expected=expected, seconds=SECONDS).rate
         Line(line_redis(), coupon_id).forget()
         return rate
 
+
+def run(stage: Stage) -> list[Table]:
+    claims = FormClaims(stage)
     with ExitStack() as running:
         subjects: dict[str, Callable[[], float]] = {}
         for name, (application, expected) in SERVERS.items():
             port = running.enter_context(stage.server(application, workers=WORKERS))
-            subjects[name] = partial(claims_a_second, port, expected)
+            subjects[name] = partial(claims.a_second, port, expected)
         if shutil.which("redis-benchmark"):
             subjects["claim script, redis-benchmark"] = partial(scripts_a_second, stage)
         rows = interleaved(subjects, rounds=ROUNDS)
     title = f"Claims over HTTP, {WORKERS} gunicorn processes and the driver on one machine"
-    return Table(title, "claims/s", rows).lines()
+    return [Table(title, "claims/s", rows)]
 
 
 def scripts_a_second(stage: Stage) -> float:

@@ -25,13 +25,18 @@ def available() -> bool:
     return shutil.which("wrk") is not None
 
 
-def write_requests(path: Path, requests: Iterable[bytes]) -> None:
-    """Write what wrk.lua reads."""
+Requests = Path
+"""A file of requests, as wrk.lua reads it."""
+
+
+def write_requests(path: Path, requests: Iterable[bytes]) -> Requests:
+    """Write what wrk.lua reads, and return where it is."""
     with path.open("wb") as file:
         file.writelines(b"%08d%b" % (len(request), request) for request in requests)
+    return path
 
 
-def drive(port: int, requests: Path, *, expected: int, seconds: float) -> Run:
+def drive(port: int, requests: Requests, *, expected: int, seconds: float) -> Run:
     """Send the requests as fast as the server answers them, and return the rate of right answers.
 
     Raises RuntimeError when any answer has another status than `expected`: a fast error is no answer.

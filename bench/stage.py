@@ -1,8 +1,8 @@
 """The stores and servers of a benchmark: private, on free ports of 127.0.0.1, gone at its end."""
 
+import http.client
 import os
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -120,9 +120,13 @@ def stage() -> Iterator[Stage]:
 
 
 def _answers(port: int) -> bool:
-    """Whether somebody listens: a reference has no page to ask for."""
+    """Whether a worker answers anything at all: a reference has no page to ask for."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
+        connection.request("GET", "/healthz")
+        connection.getresponse().read()
+    except (OSError, http.client.HTTPException):
         return False
+    finally:
+        connection.close()
     return True

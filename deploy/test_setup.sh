@@ -11,6 +11,7 @@ have() {
 
 have mariadbd && have mariadb-install-db || missing="$missing mariadb-server-core mariadb-client-core"
 have chromium || have chromium-browser || have google-chrome || missing="$missing chromium"
+have nginx || missing="$missing nginx-light"
 have fc-list && [ -n "$(fc-list :lang=ko)" ] || missing="$missing fontconfig fonts-noto-cjk"
 
 if [ -z "$missing" ]; then

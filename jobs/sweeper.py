@@ -52,12 +52,15 @@ def swept_coupons() -> Sequence[Row[Any]]:
 
 
 def run(stop: threading.Event) -> None:
-    """Sweep until told to stop; an outage of a store is waited out."""
+    """Sweep until told to stop; an outage of a store is logged once and waited out."""
+    failing = False
     while not stop.wait(INTERVAL_S):
         try:
             sweep()
+            failing = False
         except (redis.RedisError, SQLAlchemyError) as error:
-            swallow("not swept", error, "the next sweep tries again")
+            swallow("not swept", error, "the next sweep tries again", again=failing)
+            failing = True
 
 
 def main() -> None:

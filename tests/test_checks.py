@@ -23,7 +23,7 @@ def safe(database_url, valkey, monkeypatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def without_file(directory) -> Iterator[Valkey]:
     (directory / "without-file").mkdir()
     with Valkey(directory / "without-file", port=free_port(), options=["--appendonly", "no"]) as store:

@@ -17,7 +17,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from werkzeug.utils import import_string
 
-from webapp import issuing
+from webapp import capacity, issuing
 from webapp.accounts import normalised_email
 from webapp.extensions import db
 from webapp.issuing import Refused
@@ -37,7 +37,7 @@ DEFAULT_PORT = "8000"
 
 
 def init_app(app: Flask) -> None:
-    for command in (users, coupons, audit, rehearse, reconcile):
+    for command in (users, coupons, audit, rehearse, reconcile, plan_capacity):
         app.cli.add_command(command)
 
 
@@ -336,6 +336,19 @@ def audit(coupon_id: int) -> None:
         click.echo(line)
     if not report.ok:
         raise click.exceptions.Exit(1)
+
+
+@click.command("capacity", cls=Command)
+@click.option("--users", type=click.IntRange(1, 1_000_000_000), required=True, help="How many will click.")
+@click.option("--seconds", type=click.FloatRange(0.1, 86_400), required=True, help="Within how long.")
+@click.option("--quota", type=AMOUNT, help="How many coupons; half of the users by default.")
+@click.option(
+    "--cores", type=click.FloatRange(0.1, 100_000), help="How many there are, for everything together."
+)
+def plan_capacity(users: int, seconds: float, quota: int | None, cores: float | None) -> None:
+    """Estimate the processes, the Redis and the time that a drop takes."""
+    for line in capacity.plan(users, seconds, quota=quota, cores=cores).lines():
+        click.echo(line)
 
 
 @click.command("rehearse", cls=Command)

@@ -131,7 +131,7 @@ def deploy_under_load(site, history: History) -> None:
     for _ in range(2):
         before, answered = children(site.web.process.pid), drive.answered
         site.web.signal(signal.SIGHUP)
-        assert wait_until(lambda old=before: not any(alive(pid) for pid in old), wait_s=10)
+        assert wait_until(lambda old=before: not any(alive(pid) for pid in old), wait_s=20)
         assert wait_until(lambda n=answered: drive.answered > n + 20, wait_s=10)
     site.web.signal(signal.SIGTERM)
     site.web.process.wait(15)
@@ -144,6 +144,7 @@ def test_11_redis_is_full(start, open_sale):
     site = start()
     history = open_sale(site, people=200, quota=100)
     history.claim(range(50))
+    history.check_settled()
     redis, before = line_redis(), gate(history).last
     redis.config_set("maxmemory", 1)
     refused = history.drive(range(50, 100), within_s=3)

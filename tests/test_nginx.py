@@ -1,0 +1,156 @@
+"""deploy/nginx/firstcome.conf as a real nginx reads it, in front of a running system."""
+
+import http.client
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy.processes import ROOT, free_port, spawn, stop, wait_until
+from jobs.crowd import signed_in
+from jobs.load import send_all
+from tests.builders import make_coupon, make_user
+from tests.conftest import missing
+from tests.installation import Installation
+
+SITE = ROOT / "deploy" / "nginx" / "firstcome.conf"
+FRAME = """
+pid {directory}/pid;
+error_log {directory}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+    types {{ text/html html; text/css css; text/javascript js; image/svg+xml svg; }}
+    log_format seen '$uri $status $upstream_cache_status $upstream_addr';
+    access_log {directory}/access.log seen;
+    {temp}
+    {site}
+}}
+"""
+
+
+@dataclass
+class Nginx:
+    directory: Path
+    port: int
+
+    def get(self, path: str, **headers: str) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        answer.text = answer.read().decode()
+        connection.close()
+        return answer
+
+    def seen(self, path: str) -> Counter[tuple[str, str]]:
+        """Return how often an address was answered, by cache status and by who answered ("-" for nginx alone)."""
+        rows = [line.split() for line in (self.directory / "access.log").read_text().splitlines()]
+        return Counter((row[2], row[3]) for row in rows if row[0] == path)
+
+
+@pytest.fixture(scope="module")
+def behind() -> Iterator[Installation]:
+    """A running system that believes one proxy."""
+    with Installation(TRUSTED_PROXIES="1") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def nginx(behind: Installation) -> Iterator[Nginx]:
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        missing("nginx (Debian: nginx-light)")
+    directory, port = Path(tempfile.mkdtemp(prefix="fc-nginx-")), free_port()
+    changes = {
+        "127.0.0.1:8000": f"127.0.0.1:{behind.port}",
+        "listen 80;": f"listen 127.0.0.1:{port};",
+        "/var/cache/nginx": str(directory),
+        "/srv/firstcome": str(ROOT),
+    }
+    site = SITE.read_text()
+    for ours, theirs in changes.items():
+        assert ours in site
+        site = site.replace(ours, theirs)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temp = " ".join(f"{kind}_temp_path {directory}/{kind};" for kind in kinds)
+    (directory / "nginx.conf").write_text(FRAME.format(directory=directory, site=site, temp=temp))
+    directory.chmod(0o755)
+    command = [program, "-p", directory, "-c", directory / "nginx.conf", "-g", "daemon off;"]
+    if os.geteuid() == 0:
+        command[-1] += " user root;"
+    process = spawn(command)
+    started = Nginx(directory, port)
+    try:
+        assert wait_until(lambda: _answers(started), wait_s=10), (directory / "error.log").read_text()
+        yield started
+    finally:
+        stop(process, wait_s=10)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _answers(nginx: Nginx) -> bool:
+    try:
+        return nginx.get("/healthz").status == 200
+    except OSError:
+        return False
+
+
+def test_hundreds_of_polls_cost_the_app_one_a_second(nginx, behind):
+    with behind.app.app_context():
+        coupon = make_coupon()
+    path = f"/coupons/{coupon}/serving"
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nCookie: session=whoever\r\n\r\n".encode()
+    answers = send_all(("127.0.0.1", nginx.port), [request] * 900, spread_s=3)
+    assert {answer.status for answer in answers} == {200}
+    seen = nginx.seen(path)
+    passed_on = sum(count for (_, upstream), count in seen.items() if upstream != "-")
+    assert sum(seen.values()) == 900
+    assert 1 <= passed_on <= 8
+
+
+def test_control_private_polls_all_reach_the_app(nginx, behind):
+    with behind.app.app_context():
+        coupon, user = make_coupon(), make_user()
+        crowd = signed_in(behind.app, [user.id], "localhost")
+    path = f"/coupons/{coupon}/ticket"
+    answers = send_all(("127.0.0.1", nginx.port), [crowd.get(path, 0)] * 20)
+    assert {answer.status for answer in answers} == {200}
+    assert all(upstream != "-" for _, upstream in nginx.seen(path))
+
+
+def test_static_files_are_answered_by_nginx_alone_and_kept(nginx):
+    answer = nginx.get("/static/style.css?v=1")
+    assert answer.status == 200
+    assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert answer.headers["Content-Type"].startswith("text/css")
+    assert set(nginx.seen("/static/style.css")) == {("-", "-")}
+
+
+def test_a_claim_goes_through_and_nothing_private_is_kept(nginx, behind):
+    with behind.app.app_context():
+        coupon, user = make_coupon(), make_user()
+        crowd = signed_in(behind.app, [user.id], "127.0.0.1")
+    (answer,) = send_all(("127.0.0.1", nginx.port), [crowd.claim(coupon, 0)])
+    assert answer.status == 200
+    page = nginx.get(f"/coupons/{coupon}", Cookie=crowd.sessions[0])
+    assert page.status == 200
+    assert "private" in page.headers["Cache-Control"]
+    assert all(cache == "-" for cache, _ in nginx.seen(f"/coupons/{coupon}"))
+
+
+def test_what_a_client_says_of_the_scheme_is_not_believed(nginx):
+    answer = nginx.get("/login", **{"X-Forwarded-Proto": "https", "X-Forwarded-For": "1.2.3.4"})
+    assert answer.status == 200
+    assert "Secure" not in answer.headers["Set-Cookie"]
+    assert "Strict-Transport-Security" not in answer.headers
+
+
+def test_too_large_a_body_ends_at_nginx(nginx):
+    connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=10)
+    connection.request("POST", "/login", body=b"x" * 70_000)
+    assert connection.getresponse().status == 413
+    connection.close()
