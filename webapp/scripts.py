@@ -5,6 +5,7 @@ events) costs several times what the script itself takes; `make bench ARGS=claim
 """
 
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -21,15 +22,28 @@ Connection = Any
 TRIED_AGAIN = (redis.ConnectionError, redis.TimeoutError, ReadOnlyError)
 
 
+class _Turn:
+    """Somebody's turn to get a connection, which whoever gives one back hands over."""
+
+    def __init__(self) -> None:
+        self.come = threading.Event()
+        self.connection: Connection = None
+
+
 class ScriptRedis(redis.Redis):
-    """A client as any other, with `run_script`, whose connections are its own and are kept."""
+    """A client as any other, with `run_script`, whose connections are its own and are kept.
+
+    Whoever finds all of them in use waits in line: the first to come is the first to get one.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         pool: Any = self.connection_pool
-        self._free: list[Connection] = []
-        self._places = threading.BoundedSemaphore(pool.max_connections)
         self.wait_s = pool.timeout
+        self._unmade = pool.max_connections
+        self._free: list[Connection] = []
+        self._turns: deque[_Turn] = deque()
+        self._lock = threading.Lock()
 
     def run_script(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run `lua/<name>.lua` and return its reply; it is loaded again after SCRIPT FLUSH.
@@ -45,16 +59,36 @@ class ScriptRedis(redis.Redis):
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        if not self._places.acquire(timeout=self.wait_s):
-            raise redis.ConnectionError("every connection is in use")
+        connection = self._take()
         try:
-            connection = self._free.pop() if self._free else self.connection_pool.make_connection()
-            try:
-                yield connection
-            finally:
-                self._free.append(connection)
+            yield connection
         finally:
-            self._places.release()
+            self._give_back(connection)
+
+    def _take(self) -> Connection:
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+            if self._unmade:
+                self._unmade -= 1
+                return self.connection_pool.make_connection()
+            turn = _Turn()
+            self._turns.append(turn)
+        if not turn.come.wait(self.wait_s):
+            with self._lock:
+                if turn in self._turns:
+                    self._turns.remove(turn)
+                    raise redis.ConnectionError("every connection is in use")
+        return turn.connection
+
+    def _give_back(self, connection: Connection) -> None:
+        with self._lock:
+            if not self._turns:
+                self._free.append(connection)
+                return
+            turn = self._turns.popleft()
+            turn.connection = connection
+        turn.come.set()
 
 
 def _ask(connection: Connection, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
