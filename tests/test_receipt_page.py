@@ -24,7 +24,7 @@ from webapp.extensions import db, line_redis
 from webapp.line import BUCKET_MS, Line
 from webapp.models import Coupon, CouponIssue, User, utcnow
 from webapp.moments import SEOUL
-from webapp.presenting import exact
+from webapp.presenting import exact, moment
 from webapp.receipts import Receipt, read, sign
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -72,10 +72,6 @@ def row(page: str, name: str) -> str:
     return sentence_of(page.partition(f"<dt>{name}</dt>")[2].partition("</div>")[0])
 
 
-def tenth_ago(moment: datetime) -> datetime:
-    return moment - timedelta(milliseconds=BUCKET_MS)
-
-
 # The own receipt
 
 
@@ -96,11 +92,11 @@ def test_the_receipt_tells_what_a_loser_and_a_winner_can_compare(app, client, as
     coupon = asked(state)
     page = visit(client, receipt_page(coupon)).text
     context = context_of(client, receipt_page(coupon))
-    assert tenth_ago(before) < datetime.fromtimestamp(context["arrived_ms"] / 1000, SEOUL) <= utcnow()
+    assert before - timedelta(milliseconds=BUCKET_MS) < moment(context["arrived_ms"]) <= utcnow()
     assert row(page, "Your number") == "3"
     assert row(page, "Line's epoch") == "1"
     last = {"issued": "3", "sold_out": "1", "waiting": "None yet", "rejected": "2"}[state]
-    assert row(page, "Last number issued") == last
+    assert row(page, "Last number issued").partition(" · arrived ")[0] == last
     assert row(page, "Quantity") == ("1" if state == "sold_out" else "1,234")
     assert row(page, "People who asked") == "3"
     assert ("Sold out" in page) == (state == "sold_out")
@@ -116,6 +112,20 @@ def test_the_time_of_issue_is_that_of_sql(client, asked):
     tenths = issued_at.astimezone(SEOUL).strftime("%H:%M:%S.%f")[:10]
     assert row(page, "Issued").endswith(f"{tenths} KST")
     assert "Issued<" not in visit(client, receipt_page(asked("sold_out"))).text
+
+
+def test_a_loser_sees_when_the_last_winner_came(client, asked):
+    coupon = asked("sold_out")
+    line = Line(line_redis(), coupon)
+    bucket = context_of(client, receipt_page(coupon))["arrived_ms"] // BUCKET_MS
+    line.redis.delete(line.arrivals_key)
+    line.redis.zadd(line.arrivals_key, {str(bucket - 7): 1, str(bucket + 3): 3})
+    page = visit(client, receipt_page(coupon)).text
+    first, mine = (line.arrival(number) for number in (1, 3))
+    assert mine - first == 10 * BUCKET_MS
+    with force_locale("en"):
+        assert row(page, "Last number issued") == f"1 · arrived {exact(moment(first))}"
+        assert row(page, "Arrived") == exact(moment(mine))
 
 
 def test_a_receipt_carries_no_code(client, asked):
@@ -213,10 +223,10 @@ def test_the_coupons_page_leads_to_the_receipt(client, asked, state):
 def test_exact_times_are_korean_and_rounded_down_to_a_tenth(app):
     with force_locale("ko"):
         for tenth in range(10):
-            moment = datetime(2026, 12, 4, 23, 59, 59, tenth * 100_000 + 99_999, SEOUL)
-            assert exact(moment) == f"2026년 12월 4일 (금) 23:59:59.{tenth} KST"
+            at = datetime(2026, 12, 4, 23, 59, 59, tenth * 100_000 + 99_999, SEOUL)
+            assert exact(at) == f"2026년 12월 4일 (금) 23:59:59.{tenth} KST"
     with force_locale("en"):
-        assert exact(moment) == "Dec 4, 2026 (Fri), 23:59:59.9 KST"
+        assert exact(at) == "Dec 4, 2026 (Fri), 23:59:59.9 KST"
 
 
 # Verifying
@@ -392,4 +402,5 @@ def test_a_change_of_quota_after_the_drop_is_told_as_it_is_now(client, asked):
     issuing.admit(coupon)
     page = visit(client, receipt_page(coupon)).text
     assert "You got the coupon." in page
-    assert (row(page, "Quantity"), row(page, "Last number issued")) == ("3", "3")
+    assert row(page, "Quantity") == "3"
+    assert row(page, "Last number issued").startswith("3 · ")

@@ -34,6 +34,7 @@ def show(coupon_id: int) -> str | Response:
     ticket = issuing.standing(coupon_id, current_user.id)
     if ticket.number is None:
         raise Refused("no_ticket")
+    last_issued = _last_issued(coupon_id)
     return render_template(
         "receipts/show.html",
         coupon=coupon,
@@ -41,7 +42,8 @@ def show(coupon_id: int) -> str | Response:
         serving=issuing.serving(coupon_id),
         arrived_ms=issuing.arrival(coupon_id, ticket.number),
         issued_at=_issued_at(coupon_id, current_user.id),
-        last_issued=_last_issued(coupon_id),
+        last_issued=last_issued,
+        last_arrived_ms=issuing.arrival(coupon_id, last_issued) if last_issued else None,
         receipt=receipt_for(coupon_id, current_user.id, ticket),
     )
 
