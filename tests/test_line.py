@@ -284,12 +284,21 @@ def test_a_new_epoch_knows_the_arrivals_that_survived_and_no_others(open_line):
     assert [open_line.arrival(number) for number in (3, 5, 999, 1000, beyond)] == [None] * 5
 
 
+def test_every_gap_stays_unknown_also_when_an_epoch_has_to_begin_twice(open_line):
+    open_line.claim(1)
+    for floor in (1000, 2000):
+        open_line.distrust()
+        assert open_line.seed(policy(), epoch=2, known=0, serving=0, step=1000) == floor
+    assert [open_line.arrival(number) for number in (2, 1000, 1001, 2000)] == [None] * 4
+    assert open_line.arrival(1) is not None
+
+
 def test_control_without_the_mark_a_forgotten_number_has_somebody_elses_time(open_line):
     open_line.claim(1)
     open_line.distrust()
     open_line.seed(policy(), epoch=2, known=5, serving=0, step=1000)
     assert open_line.arrival(4) is None
-    open_line.redis.zrem(open_line.arrivals_key, "unknown:2")
+    open_line.redis.zrem(open_line.arrivals_key, "unknown:1000")
     assert open_line.arrival(4) == open_line.arrival(1)
 
 

@@ -11,7 +11,7 @@ Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
     {coupon:7}:results   hash    user id -> "issued:<number>:<code>" or "rejected:<number>:<reason>"
     {coupon:7}:bell      string  exists for BELL_MS after somebody rang for the admission
     {coupon:7}:arrivals  zset    bucket of BUCKET_MS (epoch ms // BUCKET_MS) -> first ticket number given in it;
-                                 "unknown:<epoch>" -> first number that may have been given and forgotten
+                                 "unknown:<floor>" -> first number below that floor that may be given and forgotten
 
 Each script in `lua/` states its own contract in its header.
 """

@@ -25,7 +25,7 @@ if step > 0 then floor = (math.floor(floor / step) + 1) * step end
 if not known[2] then
   redis.call('DEL', arrivals)
 elseif floor > tonumber(known[2]) then
-  redis.call('ZADD', arrivals, string.format('%.0f', known[2] + 1), 'unknown:' .. ARGV[8])
+  redis.call('ZADD', arrivals, string.format('%.0f', known[2] + 1), string.format('unknown:%.0f', floor))
 end
 local time = redis.call('TIME')
 local grace_until = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[12]
