@@ -11,7 +11,7 @@ from bench.measure import Table, interleaved
 from bench.stage import Stage
 from jobs.crowd import signed_in
 from webapp.extensions import line_redis
-from webapp.line import BELL_MS, Line
+from webapp.line import BELL_MS, BUCKET_MS, Line
 from webapp.scripts import LUA
 
 PEOPLE = 50_000
@@ -63,10 +63,18 @@ def scripts_a_second(stage: Stage) -> float:
     """Run the claim script for random users with redis-benchmark: what Redis does without any of us."""
     coupon_id, redis = stage.coupon(), line_redis()
     line = Line(redis, coupon_id)
-    keys = [line.gate_key, line.line_key, line.standby_key, line.results_key, line.bell_key]
+    keys = [
+        line.gate_key,
+        line.line_key,
+        line.standby_key,
+        line.results_key,
+        line.bell_key,
+        line.arrivals_key,
+    ]
     sha = redis.script_load((LUA / "claim.lua").read_text())
     options = ["-p", stage.valkey.port, "-n", SCRIPTS, "-c", http.CONNECTIONS, "-r", 1_000_000_000, "--csv"]
-    command = ["redis-benchmark", *options, "EVALSHA", sha, len(keys), *keys, "__rand_int__", BELL_MS]
+    args = ["__rand_int__", BELL_MS, BUCKET_MS]
+    command = ["redis-benchmark", *options, "EVALSHA", sha, len(keys), *keys, *args]
     out = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=True).stdout
     line.forget()
     return float(out.splitlines()[-1].split(",")[1].strip('"'))

@@ -46,7 +46,15 @@ def drive(port: int, requests: Requests, *, expected: int, seconds: float) -> Ru
         "EXPECTED": str(expected),
         "THREADS": str(THREADS),
     }
-    command = ["wrk", f"-t{THREADS}", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--timeout=10s", "-s", str(SCRIPT)]
+    command = [
+        "wrk",
+        f"-t{THREADS}",
+        f"-c{CONNECTIONS}",
+        f"-d{seconds:g}s",
+        "--timeout=10s",
+        "-s",
+        str(SCRIPT),
+    ]
     out = subprocess.run(
         [*command, f"http://127.0.0.1:{port}/"], env=environ, capture_output=True, text=True, check=True
     )

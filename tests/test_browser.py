@@ -261,6 +261,31 @@ def test_two_tabs_have_one_ticket(person, system):
 
 
 @on_sqlite
+def test_a_loser_reads_prints_and_verifies_the_receipt(person, visitor, system):
+    coupon = offer(quota=1)
+    page, user = person()
+    with paused(coupon):
+        issuing.claim(coupon, make_user().id)
+        issuing.claim(coupon, user)
+        page.goto(f"/coupons/{coupon}")
+        heading(page, re.compile(r"2\s*번"))
+    heading(page, "아쉽게도 바로 앞에서 마감됐어요")
+    page.get_by_role("link", name="접수증 보기").click()
+    expect(page.get_by_text("차례가 오기 전에 쿠폰이 모두 나갔어요.")).to_be_visible()
+    photograph(page, "receipt")
+    page.emulate_media(media="print")
+    expect(page.get_by_role("navigation")).to_be_hidden()
+    expect(page.locator("code")).to_be_visible()
+    receipt = page.locator("code").inner_text()
+    stranger = visitor()
+    stranger.goto("/receipts/verify")
+    stranger.get_by_label("접수증").fill(receipt)
+    stranger.get_by_role("button", name="확인하기").click()
+    expect(stranger.get_by_role("status")).to_have_text("저희가 서명한 접수증이 맞고, 바뀐 곳이 없어요.")
+    photograph(stranger, "receipt-verified")
+
+
+@on_sqlite
 def test_back_and_a_click_too_early_do_no_harm(person, system):
     coupon = offer()
     page, _user = person()
@@ -419,7 +444,10 @@ def test_in_english_on_a_desktop(visitor, system):
 
 @on_sqlite
 def test_nothing_is_wider_than_a_small_phone(person, system):
-    page, _user = person(viewport={"width": 320, "height": 640})
-    for address in ("/", "/login", "/register", "/wallet", f"/coupons/{offer(title='가' * 100)}"):
+    page, user = person(viewport={"width": 320, "height": 640})
+    title = "가" * 100
+    issuing.claim(held := offer(title=title), user)
+    receipt = f"/coupons/{held}/receipt"
+    for address in ("/", "/login", "/register", "/wallet", f"/coupons/{offer(title=title)}", receipt):
         page.goto(address)
         assert page.evaluate("document.documentElement.scrollWidth") <= 320, address

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from tests.builders import make_coupon, make_users
 from webapp import issuing
 from webapp.extensions import db, line_redis
-from webapp.line import BELL_MS, Answer, Claimed, Line
+from webapp.line import BELL_MS, BUCKET_MS, Answer, Claimed, Line
 from webapp.models import Coupon, CouponIssue
 from webapp.scripts import LUA
 
@@ -118,8 +118,15 @@ def test_control_without_the_look_for_a_ticket_one_user_gets_many_numbers(app, m
     assert forgetful != script
     broken = line_redis().register_script(forgetful)
     keys = Line(line_redis(), coupon)
-    names = [keys.gate_key, keys.line_key, keys.standby_key, keys.results_key, keys.bell_key]
-    replies = at_once(app, [lambda: broken(keys=names, args=[user, BELL_MS])] * 50)
+    names = [
+        keys.gate_key,
+        keys.line_key,
+        keys.standby_key,
+        keys.results_key,
+        keys.bell_key,
+        keys.arrivals_key,
+    ]
+    replies = at_once(app, [lambda: broken(keys=names, args=[user, BELL_MS, BUCKET_MS])] * 50)
     assert len({reply[2] for reply in replies}) == 50
 
 

@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from webapp.extensions import line_redis
-from webapp.line import Answer, Line, Policy, Settled
+from webapp.line import BUCKET_MS, Answer, Claimed, Line, Policy, Settled
 
 NOW_OPEN = {"opens_at_ms": 0, "closes_at_ms": 2**52}
 
@@ -187,6 +187,7 @@ def test_a_seeded_counter_is_above_the_floor_and_every_surviving_ticket(line, su
 def test_every_script_survives_script_flush(open_line):
     def use_all() -> None:
         open_line.claim(1)
+        open_line.arrival(1)
         open_line.standing(1)
         open_line.head(1)
         open_line.ring()
@@ -201,6 +202,120 @@ def test_every_script_survives_script_flush(open_line):
     assert open_line.claim(1).number == 1
 
 
+# Arrivals
+
+
+def arrived(claim: Claimed) -> int:
+    """Return the bucket of a claim by the clock that the script read."""
+    return claim.now_ms // BUCKET_MS * BUCKET_MS
+
+
+def arrivals(line: Line) -> list[tuple[str, float]]:
+    return line.redis.zrange(line.arrivals_key, 0, -1, withscores=True)
+
+
+def test_each_of_1000_numbers_has_the_bucket_in_which_it_was_given(open_line):
+    claims = [open_line.claim(user) for user in range(1000)]
+    while len({arrived(claim) for claim in claims}) < 3:
+        claims.append(open_line.claim(len(claims)))
+    assert [open_line.arrival(claim.number) for claim in claims] == [arrived(claim) for claim in claims]
+
+
+def test_a_bucket_keeps_the_first_number_given_in_it(open_line):
+    claims = [open_line.claim(user) for user in range(500)]
+    open_line.claim(0)
+    first: dict[int, int] = {}
+    for claim in claims:
+        first.setdefault(arrived(claim) // BUCKET_MS, claim.number)
+    assert arrivals(open_line) == [(str(bucket), number) for bucket, number in first.items()]
+
+
+def test_who_is_refused_or_comes_again_leaves_no_arrival(open_line):
+    open_line.claim(1)
+    before = arrivals(open_line)
+    open_line.redis.hset(open_line.gate_key, "arrived", 0)
+    open_line.claim(1)
+    open_line.write_gate(policy(revision=2, status="closed"))
+    assert open_line.claim(2).answer is Answer.CLOSED
+    assert arrivals(open_line) == before
+
+
+def test_arrivals_survive_script_flush(open_line):
+    claims = [open_line.claim(1)]
+    open_line.redis.script_flush()
+    claims.append(open_line.claim(2))
+    assert [open_line.arrival(number) for number in (1, 2)] == [arrived(claim) for claim in claims]
+
+
+def test_a_clock_that_is_put_back_gives_nobody_an_earlier_time_than_who_came_before(open_line):
+    later = open_line.claim(1).now_ms // BUCKET_MS + 36_000
+    open_line.redis.hset(open_line.gate_key, "arrived", later)
+    open_line.redis.zadd(open_line.arrivals_key, {str(later): 2})
+    open_line.claim(2)
+    assert open_line.claim(3).number == 3
+    assert open_line.arrival(3) == later * BUCKET_MS
+    assert len(arrivals(open_line)) == 2
+
+
+def test_control_without_the_guard_a_clock_that_is_put_back_moves_old_arrivals(open_line):
+    first = open_line.claim(1)
+    open_line.redis.zadd(open_line.arrivals_key, {str(arrived(first) // BUCKET_MS): 2})
+    assert open_line.arrival(1) is None
+
+
+def test_numbers_that_nobody_was_given_arrived_never(line):
+    assert line.arrival(1) is None
+    line.seed(policy(), epoch=1, known=10, serving=0)
+    line.claim(1)
+    assert [line.arrival(number) for number in (0, 10, 12)] == [None] * 3
+    assert line.arrival(11) is not None
+
+
+def test_a_new_epoch_knows_the_arrivals_that_survived_and_no_others(open_line):
+    old = [open_line.claim(user) for user in (1, 2)]
+    open_line.distrust()
+    assert open_line.seed(policy(), epoch=2, known=5, serving=0, step=1000) == 1000
+    new = [open_line.claim(3)]
+    while arrived(new[-1]) == arrived(old[-1]):
+        new.append(open_line.claim(3 + len(new)))
+    for claim in (*old, new[-1]):
+        assert open_line.arrival(claim.number) == arrived(claim)
+    beyond = new[-1].number + 1
+    assert [open_line.arrival(number) for number in (3, 5, 999, 1000, beyond)] == [None] * 5
+
+
+def test_every_gap_stays_unknown_also_when_an_epoch_has_to_begin_twice(open_line):
+    open_line.claim(1)
+    for floor in (1000, 2000):
+        open_line.distrust()
+        assert open_line.seed(policy(), epoch=2, known=0, serving=0, step=1000) == floor
+    assert [open_line.arrival(number) for number in (2, 1000, 1001, 2000)] == [None] * 4
+    assert open_line.arrival(1) is not None
+
+
+def test_control_without_the_mark_a_forgotten_number_has_somebody_elses_time(open_line):
+    open_line.claim(1)
+    open_line.distrust()
+    open_line.seed(policy(), epoch=2, known=5, serving=0, step=1000)
+    assert open_line.arrival(4) is None
+    open_line.redis.zrem(open_line.arrivals_key, "unknown:1000")
+    assert open_line.arrival(4) == open_line.arrival(1)
+
+
+def test_a_line_that_lost_its_gate_forgets_its_arrivals(open_line):
+    open_line.claim(1)
+    open_line.redis.delete(open_line.gate_key)
+    open_line.seed(policy(), epoch=2, known=0, serving=0, step=1000)
+    assert open_line.arrival(1) is None
+    assert arrivals(open_line) == []
+
+
+def test_forgetting_a_line_leaves_no_key(open_line):
+    open_line.claim(1)
+    open_line.forget()
+    assert open_line.redis.keys("*") == []
+
+
 def test_all_keys_of_a_coupon_share_one_cluster_slot(open_line):
     keys = [
         open_line.gate_key,
@@ -208,6 +323,7 @@ def test_all_keys_of_a_coupon_share_one_cluster_slot(open_line):
         open_line.standby_key,
         open_line.results_key,
         open_line.bell_key,
+        open_line.arrivals_key,
     ]
     assert {redis.crc.key_slot(key.encode()) for key in keys} == {redis.crc.key_slot(b"{coupon:7}")}
 

@@ -158,7 +158,7 @@ def test_static_files_carry_a_version_of_their_content(app, client):
 
 
 def serving(state: str) -> Serving:
-    return Serving(state, 0, 0, 0, 1, 1, 0, 0, 0, None, 0)
+    return Serving(state, 0, 0, 0, 1, 1, 0, 0, 0, None, 0, 0)
 
 
 @pytest.mark.parametrize("state", ["scheduled", "open", "paused", "sold_out", "closed"])

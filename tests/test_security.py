@@ -103,7 +103,7 @@ def answers(client) -> dict[str, object]:
     return {
         **{
             address: visit(client, address)
-            for address in ("/", "/login", "/register", "/wallet", f"/coupons/{coupon}")
+            for address in ("/", "/login", "/register", "/wallet", f"/coupons/{coupon}", "/receipts/verify")
         },
         **{
             address: visit(client, address)
@@ -113,6 +113,7 @@ def answers(client) -> dict[str, object]:
         "json 404": visit(client, "/nothing", PROGRAM),
         "no token": client.post(claim, headers={"Accept": BROWSER}),
         "claim": client.post(claim, headers={"X-CSRFToken": token}),
+        "receipt": visit(client, f"/coupons/{coupon}/receipt"),
         "style": visit(client, "/static/style.css"),
         "no style": visit(client, "/static/no.css"),
         "outside": visit(client, "/static/../wsgi.py"),

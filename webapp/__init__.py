@@ -14,6 +14,7 @@ from webapp import (
     errors,
     health,
     presenting,
+    receipts_page,
     security,
     tickets,
     wallet,
@@ -39,7 +40,7 @@ def create_app(overrides: dict[str, Any] | None = None) -> Flask:
     presenting.init_app(app)
     dashboard.init_app(app)
     cli.init_app(app)
-    for module in (coupons, tickets, accounts, wallet, admin, health):
+    for module in (coupons, tickets, receipts_page, accounts, wallet, admin, health):
         app.register_blueprint(module.bp)
     app.wsgi_app = Lane(app)  # type: ignore[method-assign]
     security.trust_proxies(app)

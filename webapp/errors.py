@@ -157,6 +157,14 @@ def _problems() -> dict[str, Problem]:
         "not_found": Problem(
             404, _("Not found"), _("There is nothing at this address. The link may be old or mistyped.")
         ),
+        "no_ticket": Problem(
+            404,
+            _("You have no number here"),
+            _(
+                "There is no receipt, because no request of yours got a number in this line. Requests before the "
+                "start, after the end, or when all coupons are gone get none."
+            ),
+        ),
         "unauthenticated": Problem(401, _("Please sign in"), _("Sign in to take part.")),
         "forbidden": Problem(403, _("Not allowed"), _("Your account may not do this.")),
         "bad_csrf": Problem(

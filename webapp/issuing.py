@@ -47,7 +47,7 @@ _seeding = threading.Lock()
 
 
 class Refused(Exception):
-    """No ticket, and why: `code` is one of not_open, closed, sold_out, not_found, busy."""
+    """No ticket, and why: `code` is one of not_open, closed, sold_out, no_ticket, not_found, busy."""
 
     def __init__(self, code: str, *, retry_ms: int | None = None) -> None:
         super().__init__(code)
@@ -82,6 +82,7 @@ class Serving:
     closes_at_ms: int
     sold_out_at_ms: int | None
     waiting: int
+    floor: int
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,16 @@ def serving(coupon_id: int) -> Serving:
         closes_at_ms=policy.closes_at_ms,
         sold_out_at_ms=gate.sold_out_at_ms,
         waiting=gate.waiting,
+        floor=gate.floor,
     )
+
+
+def arrival(coupon_id: int, number: int) -> int | None:
+    """Return when a number was given, in epoch ms, a tenth of a second exact; None when that is not known any more.
+
+    Raises redis.RedisError.
+    """
+    return Line(line_redis(), coupon_id).arrival(number)
 
 
 def ring(coupon_id: int) -> None:

@@ -5,11 +5,13 @@ Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
     {coupon:7}:gate      hash    epoch, revision, status, quota, issued, opens_at, closes_at (ms), last (number
                                  given), serving (highest number decided), sold_out (0 or 1), sold_out_at (ms),
                                  grace_until (ms), run_id (of the server that the gate belongs to), floor (this
-                                 epoch's numbers lie above)
+                                 epoch's numbers lie above), arrived (last bucket of the arrivals)
     {coupon:7}:line      zset    user id -> ticket number, who waits
     {coupon:7}:standby   zset    user id -> ticket number, who waited when the quota ran out
     {coupon:7}:results   hash    user id -> "issued:<number>:<code>" or "rejected:<number>:<reason>"
     {coupon:7}:bell      string  exists for BELL_MS after somebody rang for the admission
+    {coupon:7}:arrivals  zset    bucket of BUCKET_MS (epoch ms // BUCKET_MS) -> first ticket number given in it;
+                                 "unknown:<floor>" -> first number below that floor that may be given and forgotten
 
 Each script in `lua/` states its own contract in its header.
 """
@@ -22,6 +24,8 @@ from typing import Any, NamedTuple
 from webapp.scripts import ScriptRedis
 
 BELL_MS = 5000
+BUCKET_MS = 100
+"""How exactly the time of an arrival is kept: at most ten entries a second, however many people come."""
 RESTORE_CHUNK = 1000
 READ_CHUNK = 1000
 
@@ -117,6 +121,7 @@ class Gate:
     serving: int
     sold_out: bool
     sold_out_at_ms: int | None
+    floor: int
     waiting: int
     now_ms: int
 
@@ -128,12 +133,13 @@ class Line:
         self.redis = connection
         tag = f"{{coupon:{coupon_id}}}:"
         self.gate_key, self.line_key, self.standby_key = tag + "gate", tag + "line", tag + "standby"
-        self.results_key, self.bell_key = tag + "results", tag + "bell"
+        self.results_key, self.bell_key, self.arrivals_key = tag + "results", tag + "bell", tag + "arrivals"
 
     def claim(self, user_id: int) -> Claimed:
         """Give the user the next number, or the answer they already have; a repeat changes nothing."""
         keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.bell_key]
-        answer, epoch, number, ahead, ring, now_ms, result = self._run("claim", keys, [user_id, BELL_MS])
+        reply = self._run("claim", [*keys, self.arrivals_key], [user_id, BELL_MS, BUCKET_MS])
+        answer, epoch, number, ahead, ring, now_ms, result = reply
         return Claimed(Answer(answer), epoch, number, ahead, ring == 1, now_ms, result)
 
     def standing(self, user_id: int) -> Standing:
@@ -180,7 +186,7 @@ class Line:
 
         The floor is above `known` and every surviving ticket: the next multiple of `step`, if there is a step.
         """
-        keys = [self.gate_key, self.line_key, self.standby_key]
+        keys = [self.gate_key, self.line_key, self.standby_key, self.arrivals_key]
         args = [*policy.args(), epoch, known, serving, step, grace_ms]
         floor = int(self._run("seed_gate", keys, args))
         return None if floor < 0 else floor
@@ -229,6 +235,16 @@ class Line:
             return None
         return _gate(fields, waiting, seconds * 1000 + micros // 1000)
 
+    def arrival(self, number: int) -> int | None:
+        """Return when the number was given, in epoch ms, BUCKET_MS exact; None when Redis does not know any more."""
+        with self.redis.pipeline(transaction=False) as pipe:
+            pipe.hget(self.gate_key, "last")
+            pipe.zrevrangebyscore(self.arrivals_key, number, "-inf", start=0, num=1)
+            last, buckets = pipe.execute()
+        if not buckets or not buckets[0].isdecimal() or number > int(last or 0):
+            return None
+        return int(buckets[0]) * BUCKET_MS
+
     def stands(self) -> bool:
         """Return whether there is a gate, and it belongs to this life of the server."""
         run_id = self.redis.hget(self.gate_key, "run_id")
@@ -244,7 +260,8 @@ class Line:
 
     def forget(self) -> None:
         """Delete every key of this line. Only for coupons that are deleted themselves."""
-        self.redis.delete(self.gate_key, self.line_key, self.standby_key, self.results_key, self.bell_key)
+        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.bell_key]
+        self.redis.delete(*keys, self.arrivals_key)
 
     def _run(self, name: str, keys: list[str], args: list[Any]) -> Any:
         return self.redis.run_script(name, keys, args)
@@ -267,6 +284,7 @@ def _gate(fields: dict[str, str], waiting: int, now_ms: int) -> Gate:
         serving=int(fields["serving"]),
         sold_out=fields["sold_out"] == "1",
         sold_out_at_ms=int(sold_out_at) if sold_out_at else None,
+        floor=int(fields["floor"]),
         waiting=waiting,
         now_ms=now_ms,
     )

@@ -19,11 +19,12 @@ from webapp.moments import SEOUL
 
 LANGUAGES = ("ko", "en")
 PATTERNS = {"ko": "M월 d일 (E) HH:mm", "en": "MMM d (E), HH:mm"}
+EXACT_PATTERNS = {"ko": "y년 M월 d일 (E) HH:mm:ss.S", "en": "MMM d, y (E), HH:mm:ss.S"}
 
 
 def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(
-        won=won, when=when, moment=moment, grouped=grouped, thousands=thousands, live=live
+        won=won, when=when, exact=exact, moment=moment, grouped=grouped, thousands=thousands, live=live
     )
     app.jinja_env.globals.update(page_state=page_state)
     app.context_processor(lambda: {"language": str(get_locale()), "signed_in": current_user.is_authenticated})
@@ -55,8 +56,12 @@ def live(text: str, field: str) -> Markup:
 
 def when(moment: datetime) -> str:
     """Return date and time in Korean time, which the text names."""
-    language = str(get_locale())
-    return f"{format_datetime(moment.astimezone(SEOUL), PATTERNS[language], locale=language)} KST"
+    return _korean_time(moment, PATTERNS)
+
+
+def exact(moment: datetime) -> str:
+    """Return the Korean time to the tenth of a second, rounded down."""
+    return _korean_time(moment.replace(microsecond=moment.microsecond // 100_000 * 100_000), EXACT_PATTERNS)
 
 
 def moment(epoch_ms: int) -> datetime:
@@ -74,6 +79,11 @@ def page_state(signed_in: bool, ticket: Ticket | None, serving: Serving) -> str:
     if serving.state in ("closed", "sold_out"):
         return {"closed": "ended", "sold_out": "sold_out"}[serving.state]
     return serving.state if signed_in else "anonymous"
+
+
+def _korean_time(moment: datetime, patterns: dict[str, str]) -> str:
+    language = str(get_locale())
+    return f"{format_datetime(moment.astimezone(SEOUL), patterns[language], locale=language)} KST"
 
 
 def _add_version(app: Flask, endpoint: str, values: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 -- Give a user the next ticket of a line, or the answer that they already have.
 --
--- KEYS     1 gate   2 line   3 standby   4 results   5 bell
--- ARGV     1 user id   2 life of the bell in ms
+-- KEYS     1 gate   2 line   3 standby   4 results   5 bell   6 arrivals
+-- ARGV     1 user id   2 life of the bell in ms   3 length of a bucket of arrivals in ms
 -- Returns  {answer, epoch, number, ahead, ring, now_ms, result}
 --          answer: the numbers of webapp.line.Answer; ring 1: this caller rings for the admission;
 --          result: the stored result when decided, opens_at in ms when not open yet
@@ -9,13 +9,16 @@
 --
 -- A repeat changes nothing and returns the same number. The checks stand in this order so that
 -- whoever has a ticket sees it at any time, also after closing.
+--
+-- Each bucket of time keeps the first number given in it. A clock that is put back opens no bucket until it has caught
+-- up, so that the timeline rises with the numbers.
 
-local gate, line, standby, results, bell = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local user, bell_ms = ARGV[1], ARGV[2]
+local gate, line, standby, results, bell, arrivals = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local user, bell_ms, bucket_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local NO_GATE, WAITING, DECIDED, STANDBY, NOT_OPEN, CLOSED, SOLD_OUT = 0, 1, 2, 3, 4, 5, 6
 
-local policy = redis.call('HMGET', gate, 'epoch', 'status', 'opens_at', 'closes_at', 'sold_out', 'run_id')
-local epoch, status, opens_at, closes_at, sold_out, run_id = unpack(policy)
+local policy = redis.call('HMGET', gate, 'epoch', 'status', 'opens_at', 'closes_at', 'sold_out', 'run_id', 'arrived')
+local epoch, status, opens_at, closes_at, sold_out, run_id, arrived = unpack(policy)
 if not epoch then return {NO_GATE, 0, 0, 0, 0, 0, ''} end
 epoch = tonumber(epoch)
 
@@ -41,6 +44,12 @@ if run_id ~= string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') then
 end
 number = redis.call('HINCRBY', gate, 'last', 1)
 redis.call('ZADD', line, string.format('%.0f', number), user)
+local bucket = math.floor(now_ms / bucket_ms)
+if bucket > tonumber(arrived or 0) then
+  local name = string.format('%.0f', bucket)
+  redis.call('HSET', gate, 'arrived', name)
+  redis.call('ZADD', arrivals, string.format('%.0f', number), name)
+end
 local ring = 0
 if status == 'live' and redis.call('SET', bell, '1', 'NX', 'PX', bell_ms) then ring = 1 end
 return {WAITING, epoch, number, redis.call('ZCARD', line) - 1, ring, now_ms, ''}

@@ -1,15 +1,16 @@
 -- Begin a life of a line: create its gate from what SQL knows, where there is none of this life of the server.
 --
--- KEYS     1 gate   2 line   3 standby
+-- KEYS     1 gate   2 line   3 standby   4 arrivals
 -- ARGV     1 revision   2 status   3 quota ("" = unlimited)   4 issued   5 opens_at ms   6 closes_at ms   7 sold out (0 or 1)
 --          8 epoch   9 highest number that SQL heard of   10 serving: the highest number that SQL decided
 --          11 step: the counter starts at the next multiple above every known number (0: right above)
 --          12 grace in ms: how long admission waits for receipts
 -- Returns  the floor: no new number at or below it; -1 when there is such a gate already, and nothing is changed
 --
--- Tickets that survived in the line or in standby stay, and count as known numbers.
+-- Tickets that survived in the line or in standby stay, and count as known numbers. The timeline of arrivals stays as far
+-- as the surviving counter knows; from there to the floor nobody knows who got a number when, and a mark says so.
 
-local gate, line, standby = KEYS[1], KEYS[2], KEYS[3]
+local gate, line, standby, arrivals = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local floor, step = tonumber(ARGV[9]), tonumber(ARGV[11])
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 
@@ -21,6 +22,11 @@ for _, queue in ipairs({line, standby}) do
   if top[2] and tonumber(top[2]) > floor then floor = tonumber(top[2]) end
 end
 if step > 0 then floor = (math.floor(floor / step) + 1) * step end
+if not known[2] then
+  redis.call('DEL', arrivals)
+elseif floor > tonumber(known[2]) then
+  redis.call('ZADD', arrivals, string.format('%.0f', known[2] + 1), string.format('unknown:%.0f', floor))
+end
 local time = redis.call('TIME')
 local grace_until = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[12]
 redis.call('HSET', gate, 'revision', ARGV[1], 'status', ARGV[2], 'quota', ARGV[3], 'issued', ARGV[4],
