@@ -84,15 +84,26 @@ def first_time() -> bool:
 
 @contextmanager
 def unlocked(coupon_id: int) -> Iterator[tuple[Connection, Any]]:
-    """`locked_coupon` without the lock; it dawdles, so that others may overtake."""
+    """`locked_coupon` without the lock; it dawdles until another overtakes it, so that what it read is old."""
     with db.engine.connect() as connection:
-        coupon = connection.execute(select(Coupon).where(Coupon.id == coupon_id)).one_or_none()
-        time.sleep(0.05)
+        coupon, until = _coupon(connection, coupon_id), time.monotonic() + random.uniform(0, 0.4)
+        while time.monotonic() < until and _coupon(connection, coupon_id) == coupon:
+            time.sleep(0.005)
+        time.sleep(0.02)
         yield connection, coupon
+
+
+def _coupon(connection: Connection, coupon_id: int) -> Any:
+    return connection.execute(select(Coupon).where(Coupon.id == coupon_id)).one_or_none()
 
 
 def no_lock() -> None:
     issuing.locked_coupon = unlocked  # type: ignore[assignment]
+
+
+def small_batches() -> None:
+    """A batch is half of a small quota."""
+    issuing.BATCH = 50
 
 
 def no_holders() -> None:
@@ -242,6 +253,7 @@ GUARDS: dict[str, Callable[[], None]] = {
     name.replace("_", " "): globals()[name]
     for name in (
         "no_lock",
+        "small_batches",
         "no_holders",
         "nobody_barred",
         "settle_first",
