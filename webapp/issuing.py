@@ -39,8 +39,10 @@ EPOCH_STEP = 1_000_000
 """After Redis lost data, new numbers start at the next multiple above all that SQL knows. Numbers that were given
 but never reached SQL lie between the two, so their receipts cannot collide with a new ticket."""
 GRACE_MS = 4000
-"""How long admission waits in a new epoch for open pages to present their receipts: with up to 2,000 people waiting a
-page asks at least every 2.4 s. Who comes later still gets the old number back, and goes first from then on."""
+"""How long admission waits in a new epoch for open pages to present their receipts, and twice as long while they keep
+coming. Who comes later still gets the old number back, and goes first from then on."""
+NEXT_RECEIPT_MS = 2500
+"""How long after one receipt the next may come: with up to 2,000 people waiting a page asks at least every 2.4 s."""
 SEEDING_WAIT_S = 1.0
 
 _seeding = threading.Lock()
@@ -128,7 +130,9 @@ def restore(coupon_id: int, user_id: int, *, number: int, epoch: int) -> Ticket:
 
     Whoever has a ticket or a result gets that instead. The state is lost when the number is not free any more.
     """
-    found = Line(line_redis(), coupon_id).restore(user_id, number=number, epoch=epoch)
+    found = Line(line_redis(), coupon_id).restore(
+        user_id, number=number, epoch=epoch, next_ms=NEXT_RECEIPT_MS
+    )
     if found.answer is Answer.NO_TICKET:
         _record_lost(coupon_id, user_id, number, epoch)
         return Ticket("lost", found.epoch)

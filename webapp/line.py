@@ -4,8 +4,8 @@ Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
 
     {coupon:7}:gate      hash    epoch, revision, status, quota, issued, opens_at, closes_at (ms), last (number
                                  given), serving (highest number decided), sold_out (0 or 1), sold_out_at (ms),
-                                 grace_until (ms), run_id (of the server that the gate belongs to), floor (this
-                                 epoch's numbers lie above), arrived (last bucket of the arrivals)
+                                 grace_until and grace_end (ms), run_id (of the server that the gate belongs to),
+                                 floor (this epoch's numbers lie above), arrived (last bucket of the arrivals)
     {coupon:7}:line      zset    user id -> ticket number, who waits
     {coupon:7}:standby   zset    user id -> ticket number, who waited when the quota ran out
     {coupon:7}:results   hash    user id -> "issued:<number>:<code>" or "rejected:<number>:<reason>"
@@ -191,10 +191,13 @@ class Line:
         floor = int(self._run("seed_gate", keys, args))
         return None if floor < 0 else floor
 
-    def restore(self, user_id: int, *, number: int, epoch: int) -> Standing:
-        """Put a lost ticket back at its number, if it is nobody's; a repeat changes nothing."""
+    def restore(self, user_id: int, *, number: int, epoch: int, next_ms: int = 0) -> Standing:
+        """Put a lost ticket back at its number, if it is nobody's; a repeat changes nothing.
+
+        Where admission waits for receipts, it goes on waiting for `next_ms`, at most until grace_end.
+        """
         keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
-        answer, *rest = self._run("restore_ticket", keys, [user_id, number, epoch])
+        answer, *rest = self._run("restore_ticket", keys, [user_id, number, epoch, next_ms])
         return Standing(Answer(answer), *rest)
 
     def distrust(self) -> None:

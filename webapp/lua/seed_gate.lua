@@ -4,7 +4,7 @@
 -- ARGV     1 revision   2 status   3 quota ("" = unlimited)   4 issued   5 opens_at ms   6 closes_at ms   7 sold out (0 or 1)
 --          8 epoch   9 highest number that SQL heard of   10 serving: the highest number that SQL decided
 --          11 step: the counter starts at the next multiple above every known number (0: right above)
---          12 grace in ms: how long admission waits for receipts
+--          12 grace in ms: how long admission waits for receipts; as long as they come in, twice as long
 -- Returns  the floor: no new number at or below it; -1 when there is such a gate already, and nothing is changed
 --
 -- Tickets that survived in the line or in standby stay, and count as known numbers. The timeline of arrivals stays as far
@@ -28,9 +28,9 @@ elseif floor > tonumber(known[2]) then
   redis.call('ZADD', arrivals, string.format('%.0f', known[2] + 1), string.format('unknown:%.0f', floor))
 end
 local time = redis.call('TIME')
-local grace_until = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[12]
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('HSET', gate, 'revision', ARGV[1], 'status', ARGV[2], 'quota', ARGV[3], 'issued', ARGV[4],
   'opens_at', ARGV[5], 'closes_at', ARGV[6], 'sold_out', ARGV[7], 'epoch', ARGV[8], 'serving', ARGV[10],
   'run_id', run_id, 'floor', string.format('%.0f', floor), 'last', string.format('%.0f', floor),
-  'grace_until', string.format('%.0f', grace_until))
+  'grace_until', string.format('%.0f', now_ms + ARGV[12]), 'grace_end', string.format('%.0f', now_ms + 2 * ARGV[12]))
 return floor
