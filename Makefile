@@ -42,9 +42,10 @@ chaos: $(DEV_INSTALLED) ## Ten minutes of claims while something breaks every 5 
 	@sh deploy/test_setup.sh
 	@$(BIN)/python -m tests.faults.chaos --seconds $(or $(SECONDS),600) --claims $(or $(CLAIMS),50000) --seed $(or $(SEED),1)
 
-screenshots: $(DEV_INSTALLED) ## Take a picture of every state of the pages, into docs/pages
+screenshots: $(DEV_INSTALLED) ## Take pictures of every state of the pages, into docs/pages
 	@sh deploy/test_setup.sh
-	@SCREENSHOTS_DIR=docs/pages $(BIN)/python -m pytest tests/test_browser.py $(ARGS)
+	@rm -f docs/pages/*
+	@SCREENSHOTS_DIR=docs/pages $(BIN)/python -m pytest tests/browser/test_states.py $(ARGS)
 
 $(INSTALLED):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -189,7 +189,7 @@ def test_rejected(client, fate):
 @on_sqlite
 def test_only_our_own_notices_are_shown(client):
     coupon = make_coupon()
-    for notice in ("not_open", "closed", "sold_out"):
+    for notice in ("not_open", "already", "bad_csrf"):
         assert page_of(client, coupon, f"?notice={notice}")["notice"] == notice
     for query in (
         "",
@@ -197,7 +197,7 @@ def test_only_our_own_notices_are_shown(client):
         "?notice=busy",
         "?notice=<script>",
         "?notice=%ff%00",
-        "?notice=x&notice=closed",
+        "?notice=x&notice=already",
     ):
         assert page_of(client, coupon, query)["notice"] is None
 

@@ -21,7 +21,7 @@ bp = Blueprint("coupons", __name__)
 COUPON = "<int(min=1, max=9223372036854775807):coupon_id>"
 SHOWN_AFTER_END = timedelta(days=30)
 MOST_SHOWN = 100
-NOTICES = frozenset({"not_open", "closed", "sold_out", "already"})
+NOTICES = frozenset({"not_open", "already", "bad_csrf"})
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,15 @@ def _page(code: str, found: Problem, retry_s: int | None) -> str:
         sentence=found.detail,
         next_step=_next_step(code),
         retry_s=retry_s if found.status == 503 else None,
+        retry_url=_retry_url(),
     )
+
+
+def _retry_url() -> str | None:
+    """Return what the page of a busy server loads instead of itself: a click cannot be repeated so, its page can."""
+    if request.endpoint != "tickets.claim":
+        return None
+    return url_for("coupons.show", **(request.view_args or {}))
 
 
 def _next_step(code: str) -> dict[str, str]:

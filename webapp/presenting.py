@@ -54,12 +54,12 @@ def live(text: str, field: str) -> Markup:
     return Markup('<b data-field="{}">{}</b>').format(field, text)
 
 
-def when(moment: datetime) -> str:
-    """Return date and time in Korean time, which the text names."""
+def when(moment: datetime) -> Markup:
+    """Return date and time in Korean time, which the text names; the page's script adds the visitor's own."""
     return _korean_time(moment, PATTERNS)
 
 
-def exact(moment: datetime) -> str:
+def exact(moment: datetime) -> Markup:
     """Return the Korean time to the tenth of a second, rounded down."""
     return _korean_time(moment.replace(microsecond=moment.microsecond // 100_000 * 100_000), EXACT_PATTERNS)
 
@@ -81,9 +81,10 @@ def page_state(signed_in: bool, ticket: Ticket | None, serving: Serving) -> str:
     return serving.state if signed_in else "anonymous"
 
 
-def _korean_time(moment: datetime, patterns: dict[str, str]) -> str:
+def _korean_time(moment: datetime, patterns: dict[str, str]) -> Markup:
     language = str(get_locale())
-    return f"{format_datetime(moment.astimezone(SEOUL), patterns[language], locale=language)} KST"
+    text = format_datetime(moment.astimezone(SEOUL), patterns[language], locale=language)
+    return Markup('<time datetime="{}">{} KST</time>').format(moment.isoformat(), text)
 
 
 def _add_version(app: Flask, endpoint: str, values: dict[str, Any]) -> None:

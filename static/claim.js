@@ -1,0 +1,50 @@
+const page = document.getElementById("coupon");
+const facts = page.dataset;
+const form = page.querySelector("form");
+const button = form?.querySelector("button");
+const KOREA_MS = 9 * 3600_000;
+let offset = facts.nowMs - Date.now();
+let bestRoundTrip = Infinity;
+
+function put(name, text) {
+  for (const place of page.querySelectorAll(`[data-field=${name}]`)) place.textContent = text;
+}
+
+function tick() {
+  const now = Date.now() + offset;
+  const left = facts.opensAtMs - now;
+  for (const part of page.querySelectorAll("[data-countdown]")) part.hidden = left <= 0;
+  for (const part of page.querySelectorAll("[data-when-open]")) part.hidden = left > 0;
+  if (button) button.disabled = left > 0;
+  if (left <= 0) return;
+  const seconds = Math.ceil(left / 1000);
+  const hours = String(Math.floor(seconds / 3600)).padStart(2, "0");
+  put("countdown", hours + new Date(seconds * 1000).toISOString().slice(13, 19));
+  put("clock", new Date(now + KOREA_MS).toISOString().slice(11, 19));
+  setTimeout(tick, Math.min(left, ((left - 1) % 1000) + 5));
+}
+
+async function claim(event) {
+  event.preventDefault();
+  dispatchEvent(new CustomEvent("updates", { detail: false }));
+  const body = new URLSearchParams(new FormData(form));
+  const headers = { Accept: "application/json" };
+  button.disabled = button.ariaBusy = true;
+  button.textContent = form.dataset.submitting;
+  for (let pause = 500; ; pause = Math.min(pause * 2, 8000)) {
+    const answer = await fetch(form.action, { method: "POST", body, headers }).catch(() => {});
+    if (answer?.status < 500) {
+      const { state, code } = await answer.json();
+      return location.replace(`${location.pathname}?notice=${state === "issued" ? "already" : code}`);
+    }
+    button.textContent = form.dataset.retrying;
+    await new Promise((resolve) => setTimeout(resolve, pause * (1 + Math.random())));
+  }
+}
+
+addEventListener("news", ({ detail: { serving, roundTrip, offset: heard } }) => {
+  put("left", (serving.quota - serving.issued).toLocaleString());
+  if (roundTrip < bestRoundTrip) [bestRoundTrip, offset] = [roundTrip, heard];
+});
+form?.addEventListener("submit", claim);
+if (page.querySelector("[data-field=countdown]")) tick();

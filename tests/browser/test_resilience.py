@@ -1,0 +1,269 @@
+"""Bad networks, busy servers, many tabs, sleeping tabs, ended sessions: the page finds its way by itself."""
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+from sqlalchemy import update
+
+from tests.browser.pages import claim_button, frozen, heading, offer, on_sqlite, paused
+from tests.builders import make_user, make_users
+from webapp import issuing
+from webapp.extensions import db, line_redis
+from webapp.line import Line
+from webapp.models import User
+from webapp.policy import change_coupon
+
+pytestmark = on_sqlite
+NUMBER_1 = re.compile(r"1\s*번")
+PAST_THE_BREAK_MS = 45_000
+
+
+@contextmanager
+def counted(*contexts: BrowserContext) -> Iterator[list[str]]:
+    """Count the polls that reach the server from these browsers."""
+    asked: list[str] = []
+    for context in contexts:
+        context.on(
+            "request", lambda request: asked.append(request.url) if "/serving" in request.url else None
+        )
+    yield asked
+
+
+def stand_in_line(page: Page, user: int, before: int = 1) -> int:
+    """Return a coupon in whose line the user waits, with the page open; it is on hold."""
+    coupon = offer(status="paused")
+    for each in (*make_users(before), user):
+        issuing.claim(coupon, each)
+    page.goto(f"/coupons/{coupon}")
+    heading(page, re.compile(rf"{before + 1}\s*번"))
+    return coupon
+
+
+def resume(coupon: int) -> None:
+    change_coupon(coupon, status="live")
+
+
+def forget(complaints: list[str], pattern: str) -> None:
+    """Drop what the console said of the fault that the test made itself."""
+    assert complaints, "the fault was noticed"
+    complaints[:] = [said for said in complaints if not re.search(pattern, said)]
+
+
+def test_the_network_is_cut_for_20_s_in_mid_wait(person, system, complaints):
+    page, user = person()
+    coupon = stand_in_line(page, user)
+    page.context.set_offline(True)
+    expect(page.locator("#offline")).to_be_visible()
+    expect(page.locator("#coupon")).to_have_class(re.compile("stale"))
+    resume(coupon)
+    threading.Event().wait(20)
+    heading(page, re.compile(r"2\s*번"))
+    page.context.set_offline(False)
+    heading(page, "축하해요! 쿠폰을 받았어요")
+    forget(complaints, "ERR_INTERNET_DISCONNECTED")
+
+
+def test_a_click_while_the_network_is_cut_is_sent_when_it_is_back(person, system, complaints):
+    page, user = person()
+    page.goto(f"/coupons/{(coupon := offer())}")
+    page.context.set_offline(True)
+    claim_button(page).click()
+    expect(page.get_by_role("button", name="접속이 많아요")).to_be_disabled()
+    assert issuing.standing(coupon, user).state == "none"
+    page.context.set_offline(False)
+    heading(page, "축하해요! 쿠폰을 받았어요")
+    assert Line(line_redis(), coupon).gate().last == 1
+    forget(complaints, "ERR_INTERNET_DISCONNECTED")
+
+
+def test_a_store_that_does_not_answer_is_waited_for(person, system, complaints):
+    page, user = person()
+    coupon = stand_in_line(page, user)
+    with frozen(line_redis().info("server")["process_id"]):
+        expect(page.locator("#offline")).to_be_visible()
+    expect(page.locator("#offline")).to_be_hidden(timeout=PAST_THE_BREAK_MS)
+    resume(coupon)
+    heading(page, "축하해요! 쿠폰을 받았어요")
+    forget(complaints, "status of 503")
+
+
+@pytest.mark.parametrize("java_script_enabled", [True, False])
+def test_the_page_of_a_busy_server_comes_back_by_itself(person, system, complaints, java_script_enabled):
+    page, _user = person(java_script_enabled=java_script_enabled)
+    coupon = offer()
+    with frozen(line_redis().info("server")["process_id"]):
+        page.goto(f"/coupons/{coupon}")
+        heading(page, "접속이 많아요")
+    heading(page, "지금 받을 수 있어요")
+    forget(complaints, "status of 503")
+
+
+def test_a_click_on_a_busy_server_without_javascript_comes_back_to_the_button(person, system, complaints):
+    page, user = person(java_script_enabled=False)
+    page.goto(f"/coupons/{(coupon := offer())}")
+    with frozen(line_redis().info("server")["process_id"]):
+        claim_button(page).click()
+        heading(page, "접속이 많아요")
+    page.wait_for_url(f"**/coupons/{coupon}")
+    # A command that Redis finds when it wakes up is carried out: both are right.
+    heading(page, re.compile("지금 받을 수 있어요|축하해요! 쿠폰을 받았어요|순번"))
+    assert issuing.standing(coupon, user).number in (None, 1)
+    forget(complaints, "status of 503")
+
+
+def test_two_tabs_make_one_poller(person, system):
+    first, user = person()
+    coupon = stand_in_line(first, user)
+    second = first.context.new_page()
+    second.goto(f"/coupons/{coupon}")
+    heading(second, re.compile(r"2\s*번"))
+    with counted(first.context) as asked:
+        second.wait_for_event("request", lambda request: "/serving" in request.url)
+        del asked[:]
+        shown = [tab.locator("[data-field=updated]") for tab in (first, second)]
+        for _ in range(4):
+            second.wait_for_event("requestfinished", lambda request: "/serving" in request.url)
+        assert 3 <= len(asked) <= 4, "four polls of one tab, and none of the other"
+    for field in shown:
+        expect(field).not_to_have_text("–")
+    second.close()
+    first.wait_for_event("request", lambda request: "/serving" in request.url)
+    resume(coupon)
+    heading(first, "축하해요! 쿠폰을 받았어요")
+
+
+def test_control_two_browsers_make_two_pollers(person, system):
+    user = make_user()
+    first, _ = person(user)
+    coupon = stand_in_line(first, user.id)
+    second, _ = person(user)
+    second.goto(f"/coupons/{coupon}")
+    with counted(first.context, second.context) as asked:
+        for _ in range(4):
+            second.wait_for_event("requestfinished", lambda request: "/serving" in request.url)
+        first.wait_for_event("requestfinished", lambda request: "/serving" in request.url)
+        assert len(asked) >= 7
+
+
+def test_two_tabs_end_together(person, system):
+    first, user = person()
+    coupon = stand_in_line(first, user)
+    second = first.context.new_page()
+    second.goto(f"/coupons/{coupon}")
+    resume(coupon)
+    for tab in (first, second):
+        heading(tab, "축하해요! 쿠폰을 받았어요")
+
+
+def test_two_devices_have_one_ticket(person, system):
+    user, coupon = make_user(), offer()
+    phone, _ = person(user)
+    desk, _ = person(user)
+    with paused(coupon):
+        for page in (phone, desk):
+            page.goto(f"/coupons/{coupon}")
+        claim_button(phone).click()
+        heading(phone, NUMBER_1)
+        claim_button(desk).click()
+        heading(desk, NUMBER_1)
+        assert Line(line_redis(), coupon).gate().last == 1
+    for page in (phone, desk):
+        heading(page, "축하해요! 쿠폰을 받았어요")
+
+
+def test_a_session_that_ends_in_mid_wait_goes_on_after_signing_in(person, system, complaints):
+    user = make_user(f"sora{make_user().id}@example.com", password="correct horse")
+    page, _ = person(user)
+    coupon = stand_in_line(page, user.id)
+    db.session.execute(update(User).where(User.id == user.id).values(session_epoch=User.session_epoch + 1))
+    db.session.commit()
+    page.context.clear_cookies(name="session")
+    heading(page, "로그인하고 참여하기")
+    expect(page.locator("#kept")).to_be_visible()
+    page.get_by_role("main").get_by_role("link", name="로그인").click()
+    page.get_by_label("이메일").fill(user.email)
+    page.get_by_label("비밀번호").fill("correct horse")
+    page.get_by_role("main").get_by_role("button").click()
+    heading(page, re.compile(r"2\s*번"))
+    resume(coupon)
+    heading(page, "축하해요! 쿠폰을 받았어요")
+    assert Line(line_redis(), coupon).gate().last == 2
+    forget(complaints, "status of 401")
+
+
+def test_a_tab_that_comes_back_to_the_front_asks_at_once(person, system):
+    page, user = person()
+    coupon = stand_in_line(page, user)
+    page.wait_for_event("requestfinished", lambda request: "/serving" in request.url)
+    set_hidden(page, True)
+    page.wait_for_event("requestfinished", lambda request: "/serving" in request.url)
+    resume(coupon)
+    with counted(page.context) as asked:
+        assert issuing.admit(coupon) is not None
+        assert asked == []
+        set_hidden(page, False)
+        heading(page, "축하해요! 쿠폰을 받았어요")
+
+
+def set_hidden(page: Page, hidden: bool) -> None:
+    """Have the page believe that it went to the back, or came to the front: a headless tab is always in front."""
+    page.evaluate(
+        """(hidden) => {
+            Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
+def test_stopped_updates_stay_stopped_until_they_are_wanted(person, system):
+    page, user = person()
+    coupon = stand_in_line(page, user)
+    toggle = page.get_by_role("button", name="새 소식 멈추기")
+    toggle.click()
+    expect(toggle).to_have_attribute("aria-pressed", "true")
+    resume(coupon)
+    with counted(page.context) as asked:
+        threading.Event().wait(4)
+        assert asked == []
+    heading(page, re.compile(r"2\s*번"))
+    toggle.click()
+    heading(page, "축하해요! 쿠폰을 받았어요")
+
+
+def test_the_number_ahead_never_goes_up(person, system):
+    page, user = person()
+    coupon = stand_in_line(page, user, before=5)
+    ahead = page.locator("[data-field=ahead]")
+    expect(ahead).to_have_text("5")
+    line = Line(line_redis(), coupon)
+    line_redis().hset(line.gate_key, "serving", 3)
+    expect(ahead).to_have_text("2")
+    expect(page).to_have_title(re.compile(r"^\(2\) "))
+    line_redis().hset(line.gate_key, "serving", 0)
+    page.wait_for_event("requestfinished", lambda request: "/serving" in request.url)
+    page.wait_for_event("requestfinished", lambda request: "/serving" in request.url)
+    expect(ahead).to_have_text("2")
+
+
+def test_joy_comes_once(person, system):
+    page, _ = person()
+    page.goto(f"/coupons/{offer()}")
+    claim_button(page).click()
+    heading(page, "축하해요! 쿠폰을 받았어요")
+    expect(page.locator("#coupon")).to_have_class(re.compile(r"\bjoy\b"))
+    page.reload()
+    expect(page.locator("#coupon")).not_to_have_class(re.compile(r"\bjoy\b"))
+
+
+def test_a_visitor_from_elsewhere_sees_the_time_there_too(person, system):
+    page, _ = person(timezone_id="Europe/Berlin")
+    page.goto(f"/coupons/{offer(opens_in=600)}")
+    expect(page.locator("dd time").first).to_contain_text(re.compile(r"KST \(현지 .+\)"))
+    page, _ = person(timezone_id="Asia/Seoul")
+    page.goto(f"/coupons/{offer(opens_in=600)}")
+    expect(page.locator("dd time").first).to_have_text(re.compile(r"KST$"))

@@ -1,0 +1,353 @@
+"""Every state of every page, in Korean and English, light and dark: what it says, axe-core's opinion, its pictures."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+from sqlalchemy import update
+
+from tests.browser.pages import frozen, give_place_away, offer, on_sqlite
+from tests.browser.pictures import SCHEMES, photograph
+from tests.builders import make_user, make_users
+from webapp import issuing
+from webapp.extensions import db, line_redis
+from webapp.models import CLOSED, LIVE, OPERATOR, PAUSED, Coupon, User, utcnow
+from webapp.policy import change_coupon
+
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+TITLES = {"ko": "치킨 5,000원 할인", "en": "₩5,000 off fried chicken"}
+DAY = 24 * 3600
+
+
+@dataclass
+class Visit:
+    """Somebody's browser, and who they are: the id is of the account that is signed in, or was."""
+
+    page: Page
+    user: int
+    language: str
+
+    def coupon(self, **fields: object) -> int:
+        return offer(title=TITLES[self.language], **fields)
+
+    def open(self, coupon: int) -> int:
+        self.page.goto(f"/coupons/{coupon}")
+        return coupon
+
+    def sign_out(self) -> None:
+        self.page.context.clear_cookies(name="session")
+
+    def press(self) -> None:
+        self.page.locator("[data-claim] button").click()
+
+
+State = Callable[[Visit], None]
+
+
+def decided(coupon: int, quota: int | None = None) -> int:
+    """Let the admission go on, until nobody waits."""
+    change_coupon(coupon, status=LIVE, **({} if quota is None else {"total_quantity": quota}))
+    issuing.admit(coupon)
+    return coupon
+
+
+def claimed(visit: Visit, before: int = 0, **fields: object) -> int:
+    """Return a coupon that so many others and the visitor wait for."""
+    coupon = visit.coupon(**fields)
+    issuing.serving(coupon)
+    _hold(coupon)
+    for user in (*(make_users(before) if before else ()), visit.user):
+        issuing.claim(coupon, user)
+    return coupon
+
+
+def _hold(coupon: int) -> None:
+    """Have the admission wait, and nobody told of it: the gate stays open."""
+    db.session.execute(update(Coupon).where(Coupon.id == coupon).values(status=PAUSED))
+    db.session.commit()
+
+
+# The states of a coupon's page
+
+
+def anonymous(visit: Visit) -> None:
+    visit.sign_out()
+    visit.open(visit.coupon())
+
+
+def anonymous_scheduled(visit: Visit) -> None:
+    visit.sign_out()
+    visit.open(visit.coupon(opens_in=3000))
+
+
+def scheduled(visit: Visit) -> None:
+    visit.open(visit.coupon(opens_in=2 * DAY, closes_in=3 * DAY, valid_until=utcnow() + timedelta(days=30)))
+
+
+def open_now(visit: Visit) -> None:
+    visit.open(visit.coupon(quota=1234))
+
+
+def too_early(visit: Visit) -> None:
+    coupon = visit.coupon(opens_in=600)
+    visit.page.goto(f"/coupons/{coupon}?notice=not_open")
+
+
+def submitting(visit: Visit) -> None:
+    visit.open(visit.coupon())
+    visit.page.route("**/claim", lambda route: None)  # never answered
+    visit.press()
+
+
+def waiting(visit: Visit) -> None:
+    visit.open(claimed(visit, before=41, quota=500))
+
+
+def more_ahead_than_left(visit: Visit) -> None:
+    visit.open(claimed(visit, before=41, quota=12))
+
+
+def waiting_paused(visit: Visit) -> None:
+    visit.open(claimed(visit, before=41, status=PAUSED))
+
+
+def stopped(visit: Visit) -> None:
+    waiting(visit)
+    visit.page.locator("#updates").click()
+    expect(visit.page.locator("#updates")).to_have_attribute("aria-pressed", "true")
+
+
+def issued(visit: Visit) -> None:
+    visit.open(decided(claimed(visit, valid_until=utcnow() + timedelta(days=30))))
+
+
+def already(visit: Visit) -> None:
+    coupon = decided(claimed(visit))
+    visit.page.goto(f"/coupons/{coupon}?notice=already")
+
+
+def missed(visit: Visit) -> None:
+    visit.open(decided(claimed(visit, before=2, quota=2)))
+
+
+def sold_out(visit: Visit) -> None:
+    other = Visit(visit.page, make_user().id, visit.language)
+    visit.open(decided(claimed(other, quota=1)))
+
+
+def paused(visit: Visit) -> None:
+    visit.open(visit.coupon(status=PAUSED))
+
+
+def ended(visit: Visit) -> None:
+    coupon = visit.coupon()
+    change_coupon(coupon, status=CLOSED)
+    visit.open(coupon)
+
+
+def rejected(visit: Visit) -> None:
+    coupon = claimed(visit)
+    db.session.execute(update(User).where(User.id == visit.user).values(blocked_at=utcnow()))
+    db.session.commit()
+    decided(coupon)
+    visit.open(coupon)
+
+
+def place_lost(visit: Visit) -> None:
+    coupon = visit.open(claimed(visit))
+    give_place_away(coupon)
+    expect(visit.page.locator("#lost")).to_be_visible()
+
+
+def place_found(visit: Visit) -> None:
+    coupon = visit.open(claimed(visit, before=3))
+    line = issuing.Line(line_redis(), coupon)
+    line.forget()
+    expect(visit.page.locator("#coupon")).to_have_attribute("data-epoch", "2")
+
+
+def signed_out_while_waiting(visit: Visit) -> None:
+    coupon = visit.open(claimed(visit, before=3))
+    visit.page.goto("/")
+    visit.sign_out()
+    visit.open(coupon)
+    expect(visit.page.locator("#kept")).to_be_visible()
+
+
+def connection_lost(visit: Visit) -> None:
+    waiting(visit)
+    visit.page.context.set_offline(True)
+    expect(visit.page.locator("#offline")).to_be_visible()
+
+
+def busy(visit: Visit) -> None:
+    coupon = visit.coupon()
+    with frozen(line_redis().info("server")["process_id"]):
+        visit.open(coupon)
+
+
+# The other pages
+
+
+def the_list(visit: Visit) -> None:
+    visit.coupon(), visit.coupon(quota=None), visit.coupon(opens_in=DAY, closes_in=2 * DAY)
+    visit.page.goto("/")
+
+
+def sign_in(visit: Visit) -> None:
+    visit.sign_out()
+    visit.page.goto("/login")
+
+
+def wrong_password(visit: Visit) -> None:
+    sign_in(visit)
+    visit.page.locator("[name=email]").fill("minji@example.com")
+    visit.page.locator("[name=password]").fill("wrong")
+    visit.page.get_by_role("main").get_by_role("button").click()
+    visit.page.locator(".error").first.wait_for()
+
+
+def register(visit: Visit) -> None:
+    visit.sign_out()
+    visit.page.goto("/register")
+
+
+def wallet(visit: Visit) -> None:
+    decided(claimed(visit, valid_until=utcnow() + timedelta(days=30)))
+    visit.page.goto("/wallet")
+
+
+def wallet_empty(visit: Visit) -> None:
+    visit.page.goto("/wallet")
+
+
+def receipt_of_a_winner(visit: Visit) -> None:
+    visit.page.goto(f"/coupons/{decided(claimed(visit))}/receipt")
+
+
+def receipt_of_a_loser(visit: Visit) -> None:
+    visit.page.goto(f"/coupons/{decided(claimed(visit, before=2, quota=2))}/receipt")
+
+
+def verified(visit: Visit) -> None:
+    receipt_of_a_winner(visit)
+    visit.page.locator("main .back a").first.click()
+    visit.page.wait_for_url("**/verify**")
+    visit.page.get_by_role("main").get_by_role("button").click()
+
+
+def not_found(visit: Visit) -> None:
+    visit.page.goto("/coupons/999999999")
+
+
+def page_out_of_date(visit: Visit) -> None:
+    visit.sign_out()
+    visit.page.goto("/login")
+    visit.page.locator("main [name=csrf_token]").evaluate("field => { field.value = 'old'; }")
+    visit.page.locator("[name=email]").fill("minji@example.com")
+    visit.page.locator("[name=password]").fill("correct horse")
+    visit.page.get_by_role("main").get_by_role("button").click()
+
+
+def wrong_kind_of_request(visit: Visit) -> None:
+    visit.page.goto(f"/coupons/{visit.coupon()}/claim")
+
+
+def operations(visit: Visit) -> None:
+    _become_operator(visit)
+    visit.page.goto("/admin/")
+
+
+def operations_of_a_coupon(visit: Visit) -> None:
+    _become_operator(visit)
+    visit.page.goto(f"/admin/coupons/{claimed(visit, before=7)}")
+
+
+def new_coupon(visit: Visit) -> None:
+    _become_operator(visit)
+    visit.page.goto("/admin/coupons/new")
+
+
+def closing(visit: Visit) -> None:
+    _become_operator(visit)
+    visit.page.goto(f"/admin/coupons/{visit.coupon()}/close")
+
+
+def _become_operator(visit: Visit) -> None:
+    db.session.execute(update(User).where(User.id == visit.user).values(role=OPERATOR))
+    db.session.commit()
+
+
+STATES: dict[State, tuple[str, str]] = {
+    the_list: ("치킨 5,000원 할인", "₩5,000 off fried chicken"),
+    anonymous: ("로그인하고 참여하기", "Sign in to take part"),
+    anonymous_scheduled: ("뒤에 시작해요", "Opens in"),
+    scheduled: ("새로고침하지 않아도 버튼이 열려요", "No refresh needed"),
+    open_now: ("1,234장 남았어요", "1,234 left"),
+    too_early: ("조금 일찍 누르셨어요", "A little too early"),
+    submitting: ("접수하는 중이에요…", "Sending your request…"),
+    waiting: ("앞에 41명", "41 ahead"),
+    more_ahead_than_left: ("보다 앞선 분이 많아요", "More people are ahead than coupons left"),
+    waiting_paused: ("잠시 멈췄어요. 순번은 그대로예요", "Paused for a moment. Your place is safe"),
+    stopped: ("새 소식 멈추기", "Stop updates"),
+    issued: ("축하해요! 쿠폰을 받았어요", "Congratulations, it's yours!"),
+    already: ("이미 받은 쿠폰이에요", "You already have this coupon"),
+    missed: ("내 순번 3, 마지막 2", "You 3, last 2"),
+    sold_out: ("준비한 쿠폰이 모두 나갔어요", "All coupons are gone"),
+    paused: ("잠시 멈췄어요", "Paused for a moment"),
+    ended: ("끝난 이벤트예요", "This event has ended"),
+    rejected: ("참여 대상이 아니에요", "Not eligible"),
+    place_lost: ("다시 눌러 주세요", "Please press once more"),
+    place_found: ("앞에 ", " ahead"),
+    signed_out_while_waiting: ("이 기기에서 이미 신청하셨어요", "You asked for this coupon on this device"),
+    connection_lost: ("연결이 끊겼어요. 순번은 그대로예요", "Connection lost. Your place is safe"),
+    busy: ("접속이 많아요", "Very busy"),
+    sign_in: ("로그인", "Sign in"),
+    wrong_password: ("", "is wrong"),
+    register: ("", ""),
+    wallet: ("내 쿠폰", "My coupons"),
+    wallet_empty: ("아직 받은 쿠폰이 없어요", "You have no coupon yet"),
+    receipt_of_a_winner: ("접수증", "Receipt"),
+    receipt_of_a_loser: ("차례가 오기 전에 쿠폰이 모두 나갔어요", "All coupons were gone before"),
+    verified: ("저희가 서명한 접수증이 맞고", "This receipt is ours, and unaltered"),
+    not_found: ("찾을 수 없어요", "Not found"),
+    page_out_of_date: ("", "The page was out of date"),
+    wrong_kind_of_request: ("", "another kind of request"),
+    operations: ("", "Coupons and their lines"),
+    operations_of_a_coupon: ("", "Quota"),
+    new_coupon: ("", "Quota"),
+    closing: ("", "Close"),
+}
+"""What each page must say."""
+
+
+@on_sqlite
+@pytest.mark.parametrize("language", ["ko", "en"])
+@pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
+def test_state(person, system, complaints, state, language):
+    """Check that the page says what it must, that axe-core finds no violation, and that nothing breaks the CSP."""
+    page, user = person(locale={"ko": "ko-KR", "en": "en-US"}[language], device_scale_factor=1)
+    page.emulate_media(reduced_motion="reduce")
+    state(Visit(page, user, language))
+    said = dict(zip(("ko", "en"), STATES[state], strict=True))[language]
+    expect(page.get_by_role("main")).to_contain_text(said)
+    assert page.locator("html").get_attribute("lang") == language
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        found = Axe().run(page, options=RULES)
+        assert found.violations_count == 0, found.generate_report()
+        photograph(page, f"{state.__name__.replace('_', '-')}-{language}", scheme)
+    assert not [each for each in complaints if not re.search("status of 4|status of 503|ERR_INTERNET", each)]
+    complaints.clear()
+
+
+@on_sqlite
+def test_the_control_axe_finds_what_is_wrong(person, system):
+    page, _user = person()
+    page.goto("/")
+    page.evaluate("document.body.append(document.createElement('img'))")
+    assert "image-alt" in Axe().run(page, options=RULES).generate_snapshot()
