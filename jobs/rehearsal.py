@@ -24,7 +24,7 @@ from webapp import audit
 from webapp.extensions import db, line_redis
 from webapp.issuing import locked_coupon
 from webapp.line import Line
-from webapp.models import DRAFT, LIVE, Coupon, CouponIssue, LineEvent, User, utcnow
+from webapp.models import DRAFT, LIVE, Coupon, CouponIssue, LineEvent, Revocation, User, utcnow
 from webapp.passwords import UNUSABLE
 from webapp.policy import change_coupon, create_coupon
 
@@ -120,7 +120,8 @@ def _create_users(mark: str, count: int) -> list[int]:
 def _clean_up(mark: str, coupon_id: int | None) -> None:
     if coupon_id is not None:
         with locked_coupon(coupon_id) as (connection, _):
-            connection.execute(delete(CouponIssue).where(CouponIssue.coupon_id == coupon_id))
+            for table in (CouponIssue, Revocation):
+                connection.execute(delete(table).where(table.coupon_id == coupon_id))
             connection.execute(delete(LineEvent).where(LineEvent.coupon_id == coupon_id))
             connection.execute(delete(Coupon).where(Coupon.id == coupon_id))
             connection.commit()

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp import create_app
 from webapp.checks import refuse_unsafe_start
 from webapp.extensions import SWEEPER_ALIVE_KEY, db, line_redis
-from webapp.issuing import Refused, publish_row
+from webapp.issuing import Refused, publish_row, tell_lately_revoked
 from webapp.models import DRAFT, Coupon, utcnow
 from webapp.swallowed import swallow
 
@@ -31,6 +31,7 @@ ALIVE_MS = 5000
 
 def sweep() -> int:
     """Publish every coupon and return how many lines were rung for. Raises redis.RedisError, SQLAlchemyError."""
+    tell_lately_revoked()
     rung = sum(_sweep_one(coupon) for coupon in swept_coupons())
     line_redis().set(SWEEPER_ALIVE_KEY, "1", px=ALIVE_MS)
     return rung

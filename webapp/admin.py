@@ -12,16 +12,19 @@ from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from werkzeug.wrappers import Response
 from wtforms import BooleanField, DateTimeLocalField, Field, HiddenField, IntegerField, StringField
-from wtforms.validators import InputRequired, Length
+from wtforms.validators import DataRequired, InputRequired, Length
 from wtforms.widgets import TextInput
 
+from webapp import redeeming
 from webapp.accounts import signed_in_user
+from webapp.codes import grouped, normalised
 from webapp.extensions import csrf, db, line_redis
 from webapp.issuing import Refused, policy_of
 from webapp.line import Gate, Line
-from webapp.models import CLOSED, DRAFT, LIVE, PAUSED, Coupon, LineEvent, utcnow
+from webapp.models import CLOSED, DRAFT, LIVE, PAUSED, REASON_LENGTH, Coupon, LineEvent, utcnow
 from webapp.moments import read_moment, write_moment
 from webapp.policy import MOST, TITLE_LENGTH, PolicyError, change_coupon, coupon_by_id, create_coupon
+from webapp.redeeming import Code
 from webapp.swallowed import swallow
 
 bp = Blueprint("admin", __name__, url_prefix="/admin")
@@ -38,6 +41,13 @@ MOST_DIGITS = len(str(MOST))
 SAVED_ONLY = _(
     "The change is saved. The line's Redis does not answer; the line follows within seconds of its return."
 )
+
+MOST_TYPED = 254
+CANNOT_REVOKE = {
+    "used": _("This code has been used meanwhile, and stays as it is."),
+    "unknown": _("No such code"),
+    "no_reason": _("Give a reason."),
+}
 
 csrf.exempt(bp)  # `operators_only` checks, after it has made sure that who asks may know of the page
 
@@ -142,6 +152,17 @@ class QuotaForm(FlaskForm):  # type: ignore[misc]
     total_quantity = WholeNumber(_("Quota"), id="quota", description=_("Empty means unlimited."))
 
 
+class RevokeForm(FlaskForm):  # type: ignore[misc]
+    reason = StringField(
+        _("Reason"),
+        filters=[lambda text: " ".join((text or "").replace("\0", "").split())],
+        validators=[
+            DataRequired(_("Give a reason.")),
+            Length(max=REASON_LENGTH, message=_("This is too long.")),
+        ],
+    )
+
+
 POLICY_FIELDS = (
     "title",
     "total_quantity",
@@ -219,6 +240,44 @@ def take(coupon_id: int, step: str) -> Response:
     except PolicyError as error:
         flash(str(error))
     return _back(coupon_id)
+
+
+@bp.route("/redeem", methods=["GET", "POST"])
+def redeem() -> str:
+    """Say what a code is worth; a POST uses it. The QR code that people show leads here, and uses nothing yet."""
+    typed = (request.form if request.method == "POST" else request.args).get("code", "").strip()[:MOST_TYPED]
+    if request.method == "POST":
+        user = signed_in_user()
+        found, used_now = redeeming.use(typed, user.id if user else None)
+    else:
+        found, used_now = redeeming.look_up(typed), False
+    return _code_page(typed, found, RevokeForm(None), used_now=used_now)
+
+
+@bp.post("/revoke")
+def revoke() -> Response | tuple[str, int]:
+    form, code, user = RevokeForm(), request.form.get("code", "")[:MOST_TYPED], signed_in_user()
+    if not form.validate():
+        return _code_page(code, redeeming.look_up(code), form), 422
+    try:
+        redeeming.revoke(code, user.id if user else None, form.reason.data)
+    except redeeming.CannotRevoke as refused:
+        flash(str(CANNOT_REVOKE[refused.code]))
+    except (redis.RedisError, Refused) as error:
+        swallow("revocation not told", error, "it is committed, and the sweeper tells Redis")
+        flash(str(SAVED_ONLY))
+    return redirect(url_for("admin.redeem", code=grouped(normalised(code))), 303)
+
+
+def _code_page(typed: str, found: Code | None, form: FlaskForm, *, used_now: bool = False) -> str:
+    return render_template(
+        "admin/redeem.html",
+        typed=typed,
+        found=found,
+        codes=redeeming.codes_of(typed) if "@" in typed else [],
+        revoke_form=form,
+        used_now=used_now,
+    )
 
 
 def _coupon(coupon_id: int) -> Coupon:

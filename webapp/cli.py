@@ -17,8 +17,9 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from werkzeug.utils import import_string
 
-from webapp import capacity, issuing
+from webapp import capacity, issuing, redeeming
 from webapp.accounts import normalised_email
+from webapp.codes import grouped, normalised
 from webapp.extensions import db
 from webapp.issuing import Refused
 from webapp.models import CLOSED, DRAFT, LIVE, OPERATOR, PAUSED, USER, Coupon, User, utcnow
@@ -99,6 +100,12 @@ ID = click.IntRange(1, 2**63 - 1)
 _REFUSALS = {
     "not_found": "there is no such coupon, or it is a draft",
     "busy": "another process is rebuilding this line; try again in a moment",
+}
+
+_NOT_REVOKED = {
+    "unknown": "there is no such code",
+    "used": "this code is used, and stays as it is",
+    "no_reason": "give a reason",
 }
 
 users = Group("user", help="Accounts.")
@@ -245,6 +252,33 @@ def show(coupon_id: int) -> None:
     serving = issuing.serving(coupon_id)
     for name in ("state", "serving", "last", "waiting", "issued", "epoch"):
         click.echo(f"{'line ' + name:<14} {getattr(serving, name)}")
+
+
+@coupons.command("redeem")
+@click.argument("code")
+def redeem(code: str) -> None:
+    """Use a code, once; a repeat fails and says when it was used."""
+    found, used_now = redeeming.use(code, None)
+    if found is None:
+        raise click.ClickException("there is no such code")
+    if not used_now:
+        since = f" since {_moment(found.at)}" if found.at else ""
+        raise click.ClickException(f"this code is {found.state}{since}")
+    click.echo(f"used {grouped(found.code)}: {found.title}")
+
+
+@coupons.command("revoke")
+@click.argument("code")
+@click.option("--reason", required=True, help="Told to the holder.")
+def revoke(code: str, reason: str) -> None:
+    """Take an issued code back; the coupon goes to the first in standby. A repeat changes nothing."""
+    try:
+        redeeming.revoke(code, None, reason)
+    except redeeming.CannotRevoke as refused:
+        raise click.ClickException(_NOT_REVOKED[refused.code]) from refused
+    except redis.RedisError as error:
+        raise click.ClickException(SAVED) from error
+    click.echo(f"revoked {grouped(normalised(code))}")
 
 
 def _facts(coupon: Coupon) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import redis
@@ -21,7 +21,18 @@ from webapp import line as lines
 from webapp.codes import new_codes
 from webapp.extensions import FAILED_JOB_TTL_S, JOB_TIMEOUT_S, bell_queue, db, line_redis
 from webapp.line import Answer, Gate, Head, Line, Policy, Settled, Waiting
-from webapp.models import CLOSED, DRAFT, LIVE, PAUSED, Coupon, CouponIssue, LineEvent, User, utcnow
+from webapp.models import (
+    CLOSED,
+    DRAFT,
+    LIVE,
+    PAUSED,
+    Coupon,
+    CouponIssue,
+    LineEvent,
+    Revocation,
+    User,
+    utcnow,
+)
 from webapp.swallowed import swallow
 
 log = logging.getLogger(__name__)
@@ -44,6 +55,9 @@ coming. Who comes later still gets the old number back, and goes first from then
 NEXT_RECEIPT_MS = 2500
 """How long after one receipt the next may come: with up to 2,000 people waiting a page asks at least every 2.4 s."""
 SEEDING_WAIT_S = 1.0
+REVOKED = "revoked: "
+"""What the reason of a rejection begins with, when the coupon was issued and taken back."""
+TOLD_AGAIN = timedelta(minutes=10)
 
 _seeding = threading.Lock()
 
@@ -262,6 +276,31 @@ def publish_row(coupon: Any) -> bool:
     if not Line(line_redis(), coupon.id).write_gate(policy_of(coupon)):
         seed(coupon.id)
     return coupon.status != PAUSED and ring_if_waiting(coupon.id)
+
+
+def tell_revoked(revocation: Any) -> None:
+    """Tell Redis of a row of `revocations`: who held the coupon is told that it was taken back, and why.
+
+    A repeat changes nothing. Raises redis.RedisError.
+    """
+    number = revocation.ticket_number
+    Line(line_redis(), revocation.coupon_id).take_back(
+        revocation.user_id,
+        _issued(number, revocation.code),
+        _rejected(number, revoked_reason(revocation.reason)),
+    )
+
+
+def tell_lately_revoked() -> None:
+    """Tell Redis once more of what was revoked lately: it may have been away, or a worker late with its batch."""
+    with db.engine.connect() as connection:
+        lately = select(Revocation).where(Revocation.revoked_at > utcnow() - TOLD_AGAIN)
+        for revocation in connection.execute(lately).all():
+            tell_revoked(revocation)
+
+
+def revoked_reason(reason: str) -> str:
+    return f"{REVOKED}{reason}"
 
 
 def reconcile(coupon_id: int) -> None:

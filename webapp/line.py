@@ -200,6 +200,10 @@ class Line:
         answer, *rest = self._run("restore_ticket", keys, [user_id, number, epoch, next_ms])
         return Standing(Answer(answer), *rest)
 
+    def take_back(self, user_id: int, result: str, instead: str) -> bool:
+        """Put a result in the place of another, if that still stands; return whether it did."""
+        return bool(self._run("take_back", [self.results_key], [user_id, result, instead]))
+
     def distrust(self) -> None:
         """Have the next caller begin a new epoch: this gate is behind what SQL knows."""
         self.redis.hdel(self.gate_key, "run_id")

@@ -28,6 +28,8 @@ NEVER_REUSED = {"sqlite_autoincrement": True}
 
 USER, OPERATOR = "user", "operator"
 DRAFT, LIVE, PAUSED, CLOSED = "draft", "live", "paused", "closed"
+REASON_LENGTH = 90
+"""Of why a coupon was taken back, in characters."""
 STATUSES = (DRAFT, LIVE, PAUSED, CLOSED)
 
 
@@ -131,6 +133,26 @@ class CouponIssue(Base):
     code: Mapped[str] = mapped_column(String(16))
     issued_at: Mapped[datetime] = mapped_column(UTCDateTime)
     used_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    # The operator at the till; no foreign key, as the account may be deleted. None: the command line.
+    used_by: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class Revocation(Base):
+    """An issue that an operator took back: its row as it was, by whom and why."""
+
+    __tablename__ = "revocations"
+    __table_args__ = (UniqueConstraint("code"), Index("ix_revocations_revoked_at", "revoked_at"))
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    coupon_id: Mapped[int] = mapped_column(ForeignKey("coupons.id"))
+    user_id: Mapped[int] = mapped_column(BigInteger)
+    ticket_number: Mapped[int] = mapped_column(BigInteger)
+    epoch: Mapped[int]
+    code: Mapped[str] = mapped_column(String(16))
+    issued_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    revoked_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
+    revoked_by: Mapped[int | None] = mapped_column(BigInteger)
+    reason: Mapped[str] = mapped_column(String(REASON_LENGTH))
 
 
 class LineEvent(Base):

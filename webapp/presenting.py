@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import segno
 from babel.dates import format_datetime
 from flask import Flask, has_request_context, request
 from flask_babel import get_locale
@@ -14,7 +15,7 @@ from flask_login import current_user
 from markupsafe import Markup
 
 from webapp.codes import grouped
-from webapp.issuing import Serving, Ticket
+from webapp.issuing import REVOKED, Serving, Ticket
 from webapp.moments import SEOUL
 
 LANGUAGES = ("ko", "en")
@@ -26,6 +27,8 @@ def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(
         won=won, when=when, exact=exact, moment=moment, grouped=grouped, thousands=thousands, live=live
     )
+    app.jinja_env.filters.update(qr=qr, revoked_for=lambda reason: reason.removeprefix(REVOKED))
+    app.jinja_env.tests["revoked"] = is_revoked
     app.jinja_env.globals.update(page_state=page_state)
     app.context_processor(lambda: {"language": str(get_locale()), "signed_in": current_user.is_authenticated})
     app.url_defaults(lambda endpoint, values: _add_version(app, endpoint, values))
@@ -47,6 +50,17 @@ def won(amount: int) -> str:
 
 def thousands(number: int) -> str:
     return f"{number:,}"
+
+
+def qr(text: str) -> Markup:
+    """Return a QR code as an SVG element that takes the size of its place."""
+    drawn = segno.make(text, error="m", micro=False)
+    return Markup(drawn.svg_inline(border=2, omitsize=True, dark="#000", light="#fff"))
+
+
+def is_revoked(ticket: Ticket | None) -> bool:
+    """Whether the ticket had won a coupon that was taken back."""
+    return ticket is not None and (ticket.reason or "").startswith(REVOKED)
 
 
 def live(text: str, field: str) -> Markup:

@@ -12,8 +12,8 @@ from tests.browser.pages import DESKTOP, PHONE
 
 SIZES = {"phone": PHONE, "desktop": DESKTOP}
 SCHEMES = ("light", "dark")
-COLOURS = 16
-"""Enough for flat colours and the edges of letters; a picture is about 7 KB then."""
+COLOURS = 32
+"""Enough for flat colours and the edges of letters; a picture is about 8 KB then."""
 
 
 def photograph(page: Page, name: str, scheme: str) -> None:

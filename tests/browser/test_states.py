@@ -13,7 +13,8 @@ from sqlalchemy import update
 from tests.browser.pages import frozen, give_place_away, offer, on_sqlite
 from tests.browser.pictures import SCHEMES, photograph
 from tests.builders import make_user, make_users
-from webapp import issuing
+from webapp import issuing, redeeming
+from webapp.codes import grouped
 from webapp.extensions import db, line_redis
 from webapp.models import CLOSED, LIVE, OPERATOR, PAUSED, Coupon, User, utcnow
 from webapp.policy import change_coupon
@@ -157,6 +158,12 @@ def rejected(visit: Visit) -> None:
     visit.open(coupon)
 
 
+def revoked(visit: Visit) -> None:
+    coupon = decided(claimed(visit))
+    redeeming.revoke(issuing.standing(coupon, visit.user).code, None, "#1024")
+    visit.open(coupon)
+
+
 def place_lost(visit: Visit) -> None:
     coupon = visit.open(claimed(visit))
     give_place_away(coupon)
@@ -221,6 +228,18 @@ def wallet(visit: Visit) -> None:
     visit.page.goto("/wallet")
 
 
+def till(visit: Visit) -> None:
+    wallet(visit)
+    visit.page.locator(".choices a").first.click()
+    visit.page.wait_for_url("**/wallet/*")
+
+
+def till_used(visit: Visit) -> None:
+    till(visit)
+    redeeming.use(visit.page.locator(".code").inner_text(), None)
+    visit.page.reload()
+
+
 def wallet_empty(visit: Visit) -> None:
     visit.page.goto("/wallet")
 
@@ -267,6 +286,30 @@ def operations_of_a_coupon(visit: Visit) -> None:
     visit.page.goto(f"/admin/coupons/{claimed(visit, before=7)}")
 
 
+def code_to_check(visit: Visit) -> None:
+    coupon = decided(claimed(visit))
+    code = issuing.standing(coupon, visit.user).code
+    _become_operator(visit)
+    visit.page.goto(f"/admin/redeem?code={grouped(code)}")
+
+
+def code_used(visit: Visit) -> None:
+    code_to_check(visit)
+    visit.page.locator("main form[method=post] button").first.click()
+    visit.page.locator(".verdict--now").wait_for()
+
+
+def code_used_before(visit: Visit) -> None:
+    code_used(visit)
+    code = visit.page.locator(".code").inner_text()
+    visit.page.goto(f"/admin/redeem?code={code}")
+
+
+def code_unknown(visit: Visit) -> None:
+    _become_operator(visit)
+    visit.page.goto("/admin/redeem?code=0000-0000-0000")
+
+
 def new_coupon(visit: Visit) -> None:
     _become_operator(visit)
     visit.page.goto("/admin/coupons/new")
@@ -301,6 +344,7 @@ STATES: dict[State, tuple[str, str]] = {
     paused: ("잠시 멈췄어요", "Paused for a moment"),
     ended: ("끝난 이벤트예요", "This event has ended"),
     rejected: ("참여 대상이 아니에요", "Not eligible"),
+    revoked: ("받은 쿠폰이 회수됐어요", "Your coupon was taken back"),
     place_lost: ("다시 눌러 주세요", "Please press once more"),
     place_found: ("앞에 ", " ahead"),
     signed_out_while_waiting: ("이 기기에서 이미 신청하셨어요", "You asked for this coupon on this device"),
@@ -310,6 +354,8 @@ STATES: dict[State, tuple[str, str]] = {
     wrong_password: ("", "is wrong"),
     register: ("", ""),
     wallet: ("내 쿠폰", "My coupons"),
+    till: ("계산대에서 이 화면을 보여 주세요", "Show this at the till"),
+    till_used: ("사용", "Used"),
     wallet_empty: ("아직 받은 쿠폰이 없어요", "You have no coupon yet"),
     receipt_of_a_winner: ("접수증", "Receipt"),
     receipt_of_a_loser: ("차례가 오기 전에 쿠폰이 모두 나갔어요", "All coupons were gone before"),
@@ -319,6 +365,10 @@ STATES: dict[State, tuple[str, str]] = {
     wrong_kind_of_request: ("", "another kind of request"),
     operations: ("", "Coupons and their lines"),
     operations_of_a_coupon: ("", "Quota"),
+    code_to_check: ("쓸 수 있는 코드예요", "This code can be used"),
+    code_used: ("방금 사용 처리했어요", "Used just now"),
+    code_used_before: ("이미 사용된 코드예요", "This code was used before"),
+    code_unknown: ("없는 코드예요", "No such code"),
     new_coupon: ("", "Quota"),
     closing: ("", "Close"),
 }
