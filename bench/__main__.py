@@ -3,7 +3,20 @@
 import argparse
 from collections.abc import Callable, Iterable
 
-from bench import admission, claims, costs, drop, growth, http, memory, page, polls, worker_class
+from bench import (
+    admission,
+    balance,
+    claims,
+    costs,
+    drop,
+    edge,
+    growth,
+    http,
+    memory,
+    page,
+    polls,
+    worker_class,
+)
 from bench.measure import Table
 from bench.stage import Stage, stage
 
@@ -15,9 +28,11 @@ BENCHMARKS: dict[str, Callable[[Stage], Iterable[Table | str]]] = {
     "growth": growth.run,
     "costs": costs.run,
     "worker_class": worker_class.run,
+    "balance": balance.run,
+    "edge": edge.run,
     "drop": drop.run,
 }
-WITH_WRK = {"claims", "polls", "growth", "costs", "worker_class"}
+WITH_WRK = {"claims", "polls", "edge", "growth", "costs", "worker_class"}
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """What the claim is compared with: WSGI callables that do less and less of the same."""
 
+import os
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
@@ -17,6 +18,13 @@ def empty_wsgi(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     """The least that gunicorn can be asked for."""
     start_response("200 OK", HEADERS)
     return [b"ok"]
+
+
+def process_id(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    """Say which process answers."""
+    body = str(os.getpid()).encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
 
 
 empty_flask = Flask(__name__)

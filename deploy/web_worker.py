@@ -1,12 +1,42 @@
-"""gunicorn's gevent worker, which goes quietly."""
+"""gunicorn's gevent worker, which goes quietly and takes no more than its share of the connections."""
 
 from typing import Any
 
 import gevent
-from gunicorn.workers.ggevent import GeventWorker
+from gevent.server import StreamServer
+from gunicorn.workers import ggevent
+
+STEP, WAIT_S, MOST_WAIT_S = 4, 0.001, 0.008
+"""For every STEP connections that a process holds it waits WAIT_S before it takes another, at most MOST_WAIT_S."""
+AT_ONCE = 4
+"""Connections that are taken after a wait; more by those who hold many, or a great rush would wait in line."""
 
 
-class QuietWorker(GeventWorker):  # type: ignore[misc]
+class PatientServer(StreamServer):  # type: ignore[misc]
+    """Waits the longer with taking a connection the more it holds, so that the process which holds the fewest takes it.
+
+    All processes listen on one socket and whoever wakes up first takes what is there: without this one process takes
+    nearly all of the connections that come at once, and keeps them. Count: `make bench ARGS=balance`.
+    """
+
+    def _do_read(self) -> None:
+        held = self.pool.size - self.pool.free_count()
+        self.max_accept = max(AT_ONCE, held // 8)
+        wait_s = min(held // STEP * WAIT_S, MOST_WAIT_S)
+        if wait_s:
+            self.stop_accepting()
+            self._timer = self.loop.timer(wait_s)
+            self._timer.start(self._take)
+        else:
+            self._take()
+
+    def _take(self) -> None:
+        super()._do_read()
+        if not self.full():
+            self._start_accepting_if_started()
+
+
+class QuietWorker(ggevent.GeventWorker):  # type: ignore[misc]
     """Ends a connection that is still open when the graceful timeout is over without a word.
 
     gunicorn itself answers an idle keep-alive connection with a 500 then, which a browser that sends its next click
@@ -16,3 +46,6 @@ class QuietWorker(GeventWorker):  # type: ignore[misc]
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         if not isinstance(exc, gevent.GreenletExit):
             super().handle_error(req, client, addr, exc)
+
+
+ggevent.StreamServer = PatientServer

@@ -7,7 +7,9 @@ import pytest
 
 from bench import http
 from bench.__main__ import BENCHMARKS
+from bench.balance import shares
 from bench.measure import Figures, Table, interleaved
+from bench.stage import stage
 
 
 def test_subjects_run_in_turns_and_the_first_round_is_thrown_away():
@@ -49,3 +51,18 @@ def test_requests_are_written_with_their_lengths(tmp_path):
 
 def test_every_benchmark_can_be_called():
     assert all(callable(run) for run in BENCHMARKS.values())
+
+
+def busiest_of(worker_class: str) -> list[int]:
+    """Return how many of 64 connections at once the busier one of two processes took, nine times."""
+    options = (f"--worker-class={worker_class}",)
+    with stage() as built, built.server("bench.apps:process_id", workers=2, options=options) as port:
+        return [max(shares(port).values()) for _ in range(9)]
+
+
+def test_connections_that_come_at_once_are_shared_by_the_processes():
+    assert max(busiest_of("deploy.web_worker.QuietWorker")) <= 48
+
+
+def test_control_with_gunicorns_own_worker_one_process_takes_most():
+    assert max(busiest_of("gevent")) > 48

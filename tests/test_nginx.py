@@ -1,7 +1,6 @@
 """deploy/nginx/firstcome.conf as a real nginx reads it, in front of a running system."""
 
 import http.client
-import os
 import shutil
 import tempfile
 from collections import Counter
@@ -11,26 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.processes import ROOT, free_port, spawn, stop, wait_until
+from bench.nginx import in_front_of, program
 from jobs.crowd import signed_in
 from jobs.load import send_all
 from tests.builders import make_coupon, make_user
 from tests.conftest import missing
 from tests.installation import Installation
-
-SITE = ROOT / "deploy" / "nginx" / "firstcome.conf"
-FRAME = """
-pid {directory}/pid;
-error_log {directory}/error.log;
-events {{ worker_connections 1024; }}
-http {{
-    types {{ text/html html; text/css css; text/javascript js; image/svg+xml svg; }}
-    log_format seen '$uri $status $upstream_cache_status $upstream_addr';
-    access_log {directory}/access.log seen;
-    {temp}
-    {site}
-}}
-"""
 
 
 @dataclass
@@ -61,35 +46,12 @@ def behind() -> Iterator[Installation]:
 
 @pytest.fixture(scope="module")
 def nginx(behind: Installation) -> Iterator[Nginx]:
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
+    if program() is None:
         missing("nginx (Debian: nginx-light)")
-    directory, port = Path(tempfile.mkdtemp(prefix="fc-nginx-")), free_port()
-    changes = {
-        "127.0.0.1:8000": f"127.0.0.1:{behind.port}",
-        "listen 80;": f"listen 127.0.0.1:{port};",
-        "/var/cache/nginx": str(directory),
-        "/srv/firstcome": str(ROOT),
-    }
-    site = SITE.read_text()
-    for ours, theirs in changes.items():
-        assert ours in site
-        site = site.replace(ours, theirs)
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    temp = " ".join(f"{kind}_temp_path {directory}/{kind};" for kind in kinds)
-    (directory / "nginx.conf").write_text(FRAME.format(directory=directory, site=site, temp=temp))
-    directory.chmod(0o755)
-    command = [program, "-p", directory, "-c", directory / "nginx.conf", "-g", "daemon off;"]
-    if os.geteuid() == 0:
-        command[-1] += " user root;"
-    process = spawn(command)
-    started = Nginx(directory, port)
-    try:
-        assert wait_until(lambda: _answers(started), wait_s=10), (directory / "error.log").read_text()
-        yield started
-    finally:
-        stop(process, wait_s=10)
-        shutil.rmtree(directory, ignore_errors=True)
+    directory = Path(tempfile.mkdtemp(prefix="fc-nginx-"))
+    with in_front_of(behind.port, directory, log=True) as port:
+        yield Nginx(directory, port)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _answers(nginx: Nginx) -> bool:
