@@ -14,6 +14,7 @@ from bench import (
     http,
     memory,
     page,
+    planned,
     polls,
     worker_class,
 )
@@ -31,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[Stage], Iterable[Table | str]]] = {
     "balance": balance.run,
     "edge": edge.run,
     "drop": drop.run,
+    "planned": planned.run,
 }
 WITH_WRK = {"claims", "polls", "edge", "growth", "costs", "worker_class"}
 

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from statistics import fmean
 
 import pytest
 
@@ -53,16 +54,15 @@ def test_every_benchmark_can_be_called():
     assert all(callable(run) for run in BENCHMARKS.values())
 
 
-def busiest_of(worker_class: str) -> list[int]:
-    """Return how many of 64 connections at once the busier one of two processes took, nine times."""
+def busiest_of(worker_class: str) -> float:
+    """Return how many of 64 connections at once the busier one of two processes took, on the average of 15 times."""
     options = (f"--worker-class={worker_class}",)
     with stage() as built, built.server("bench.apps:process_id", workers=2, options=options) as port:
-        return [max(shares(port).values()) for _ in range(9)]
+        return fmean(max(shares(port).values()) for _ in range(15))
 
 
 def test_connections_that_come_at_once_are_shared_by_the_processes():
-    assert max(busiest_of("deploy.web_worker.QuietWorker")) <= 48
-
-
-def test_control_with_gunicorns_own_worker_one_process_takes_most():
-    assert max(busiest_of("gevent")) > 48
+    """With gunicorn's own worker, the control, one process gets most of them."""
+    ours, control = busiest_of("deploy.web_worker.QuietWorker"), busiest_of("gevent")
+    assert ours < 44
+    assert ours < control

@@ -53,11 +53,18 @@ class Plan:
         yield f"results  everybody knows theirs after {self.results_after_s:,.1f} s"
 
 
-def plan(users: int, seconds: float, *, quota: int | None = None, cores: float | None = None) -> Plan:
+def plan(
+    users: int,
+    seconds: float,
+    *,
+    quota: int | None = None,
+    cores: float | None = None,
+    processes: int | None = None,
+) -> Plan:
     """Return what it takes to give `users` people their tickets within `seconds`, and half of them a coupon.
 
-    `cores`: how many there are, for everything together, instead of as many as it takes; then it takes as long as it
-    takes. Raises ValueError for what cannot be.
+    `cores`: how many there are, for everything together, and `processes` of the web on them (as many as cores), instead
+    of as many as it takes; then it takes as long as it takes. Raises ValueError for what cannot be.
     """
     if users < 1 or seconds <= 0 or (cores is not None and cores <= 0):
         raise ValueError("at least one user, and more than no time and no cores")
@@ -66,10 +73,14 @@ def plan(users: int, seconds: float, *, quota: int | None = None, cores: float |
     redis_s = users * REDIS_CLAIM_US / 1e6
     admit_s = issued * (WORKER_US + SQL_US + REDIS_ADMIT_US) / 1e6
     polls_s = issued * (WEB_TICKET_US + REDIS_TICKET_US) / 1e6
-    tickets = (
-        max(seconds, redis_s / BUSY) if cores is None else max(seconds, (web_s + redis_s + admit_s) / cores)
-    )
-    results = tickets + (polls_s / cores if cores else polls_s / max(1.0, web_s / seconds / BUSY))
+    polled_s = issued * WEB_TICKET_US / 1e6
+    if cores is None:
+        tickets = max(seconds, redis_s / BUSY)
+        results = tickets + polls_s / max(1.0, web_s / seconds / BUSY)
+    else:
+        at_once = min(processes or cores, cores)
+        tickets = max(seconds, (web_s + redis_s + admit_s) / cores, web_s / at_once)
+        results = tickets + max(polls_s / cores, polled_s / at_once)
     return Plan(
         users=users,
         quota=issued,

@@ -195,6 +195,7 @@ def busy(visit: Visit) -> None:
     coupon = visit.coupon()
     with frozen(line_redis().info("server")["process_id"]):
         visit.open(coupon)
+        visit.page.route("**/coupons/*", lambda route: None)  # it would find its way back at once
 
 
 # The other pages

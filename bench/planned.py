@@ -1,0 +1,53 @@
+"""The capacity model against whole drops on this machine: what it says, and what was seen."""
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from bench.measure import Figures, Table
+from bench.stage import Stage
+from jobs import rehearsal
+from webapp import capacity
+
+USERS, QUOTA, CORES, ROUNDS = 20_000, 10_000, 2, 3
+DRIVER_US = 24.0
+"""CPU time of `jobs/load.py` for one request: it shares the cores. Measured with os.times() over 20,000 requests to a
+server that answers at once."""
+SEEN = re.compile(r"([\d,.]+) answered in all|all known +([\d.]+) s")
+
+
+def run(stage: Stage) -> Iterator[Table]:
+    with ExitStack() as running:
+        for module in [*["jobs.worker"] * 2, "jobs.sweeper"]:
+            running.enter_context(stage.process([sys.executable, "-m", module]))
+        for processes in (2, 1):
+            with stage.server("wsgi:app", workers=processes) as port:
+                drops = [_drop(port) for _ in range(ROUNDS)]
+            yield from _compared(processes, drops)
+
+
+def _compared(processes: int, drops: list[tuple[float, float]]) -> Iterator[Table]:
+    """Yield what was seen beside what the model says of so many gunicorn processes."""
+    share = capacity.WEB_CLAIM_US / (capacity.WEB_CLAIM_US + DRIVER_US)
+    plan = capacity.plan(USERS, 0.001, quota=QUOTA, cores=CORES * share, processes=processes)
+    answered, known = zip(*drops, strict=True)
+    title = f"{USERS:,} people, {QUOTA:,} coupons, {processes} gunicorn processes on {CORES} cores"
+    yield _table(f"{title}: everybody answered", answered, plan.tickets_after_s)
+    yield _table(f"{title}: everybody knows", known, plan.results_after_s)
+
+
+def _table(title: str, seen: tuple[float, ...], planned: float) -> Table:
+    return Table(
+        title, "ms", [Figures("seen", [each * 1000 for each in seen]), Figures("planned", [planned * 1000])]
+    )
+
+
+def _drop(port: int) -> tuple[float, float]:
+    """Play a drop, and return after how many seconds everybody was answered, and knew their result."""
+    outcome = rehearsal.run(USERS, QUOTA, None, f"http://127.0.0.1:{port}")
+    if not outcome.ok:
+        raise SystemExit("the drop was not exact")
+    found = SEEN.findall("\n".join(outcome.lines))
+    rate = next(float(each[0].replace(",", "")) for each in found if each[0])
+    return USERS / rate, next(float(each[1]) for each in found if each[1])
