@@ -55,7 +55,7 @@ def operator(client: FlaskClient) -> User:
 # Using
 
 
-@pytest.mark.parametrize("typed", ["{0}", "{1}", " {2} ", "{3}"])
+@pytest.mark.parametrize("typed", ["{0}", "{1}", " {2} ", "{3}", "https://x.kr/admin/redeem?code={1}"])
 def test_a_code_is_used_however_it_is_typed(app, typed):
     code, till = issued(make_user().id), make_user(role=OPERATOR)
     forms = (code, grouped(code), grouped(code).lower(), code.replace("0", "O").replace("1", "l"))
@@ -135,6 +135,42 @@ def test_who_was_revoked_gets_no_second_coupon(app):
     line_redis().flushall()
     assert issuing.claim(coupon, users[0]).state == "rejected"
     assert audit(coupon).ok
+
+
+def test_a_ticket_whose_row_was_not_settled_yet_is_not_issued_again(app, monkeypatch):
+    """A worker died between its commit and the settling, and the coupon is taken back before the next run."""
+    coupon, user = make_coupon(quota=5), make_user().id
+    issuing.claim(coupon, user)
+    with monkeypatch.context() as patch:
+        patch.setattr(Line, "settle", lambda *_: (_ for _ in ()).throw(redis.ConnectionError("dead")))
+        with pytest.raises(redis.ConnectionError):
+            issuing.admit(coupon)
+    assert issuing.standing(coupon, user).state == "waiting"
+    redeeming.revoke(code_of(coupon, user), None, "a test")
+    assert issuing.admit(coupon).issued == 0
+    assert issuing.standing(coupon, user).state == "rejected"
+    assert audit(coupon).ok
+
+
+def test_control_unsettled_it_would_be_issued_again(app, monkeypatch):
+    monkeypatch.setattr(issuing, "settle_issue", lambda *_: None)
+    coupon, user = make_coupon(quota=5), make_user().id
+    issuing.claim(coupon, user)
+    with monkeypatch.context() as patch:
+        patch.setattr(Line, "settle", lambda *_: (_ for _ in ()).throw(redis.ConnectionError("dead")))
+        with pytest.raises(redis.ConnectionError):
+            issuing.admit(coupon)
+    redeeming.revoke(code_of(coupon, user), None, "a test")
+    assert issuing.admit(coupon).issued == 1
+
+
+def test_nothing_is_taken_back_while_redis_is_away(app, monkeypatch):
+    code = issued(make_user().id)
+    with monkeypatch.context() as patch:
+        patch.setattr(Line, "settle", lambda *_: (_ for _ in ()).throw(redis.ConnectionError("away")))
+        with pytest.raises(redis.ConnectionError):
+            redeeming.revoke(code, None, "a test")
+    assert redeeming.look_up(code).state == "usable"
 
 
 def test_a_repeat_changes_nothing(app):

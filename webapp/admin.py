@@ -42,6 +42,7 @@ SAVED_ONLY = _(
     "The change is saved. The line's Redis does not answer; the line follows within seconds of its return."
 )
 
+NOT_ANSWERED = _("The line's Redis does not answer. Below is what stands; try again in a moment.")
 MOST_TYPED = 254
 CANNOT_REVOKE = {
     "used": _("This code has been used meanwhile, and stays as it is."),
@@ -264,8 +265,12 @@ def revoke() -> Response | tuple[str, int]:
     except redeeming.CannotRevoke as refused:
         flash(str(CANNOT_REVOKE[refused.code]))
     except (redis.RedisError, Refused) as error:
-        swallow("revocation not told", error, "it is committed, and the sweeper tells Redis")
-        flash(str(SAVED_ONLY))
+        swallow(
+            "revocation not told",
+            error,
+            "the page says whether it is committed; the sweeper tells Redis then",
+        )
+        flash(str(NOT_ANSWERED))
     return redirect(url_for("admin.redeem", code=grouped(normalised(code))), 303)
 
 

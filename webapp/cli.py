@@ -276,8 +276,6 @@ def revoke(code: str, reason: str) -> None:
         redeeming.revoke(code, None, reason)
     except redeeming.CannotRevoke as refused:
         raise click.ClickException(_NOT_REVOKED[refused.code]) from refused
-    except redis.RedisError as error:
-        raise click.ClickException(SAVED) from error
     click.echo(f"revoked {grouped(normalised(code))}")
 
 

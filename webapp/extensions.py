@@ -72,14 +72,14 @@ def connect_redis(url: str, **options: Any) -> ScriptRedis:
 
     A command whose reply was lost is sent once more, so every script has to be idempotent. At most CONNECTIONS
     requests of a process talk to Redis at a time; the others wait for their turn. The longest way to an error is the
-    wait for a connection, an answer that does not come, a new connection, and once more no answer: 0.4 + 0.8 + 0.3 +
-    0.8 s. So a connection begins with no questions of its own (no HELLO, no CLIENT SETINFO, no PING).
+    wait for a connection, an answer that does not come, a new connection, and once more no answer: 0.4 + 0.7 + 0.3 +
+    0.7 s. So a connection begins with no questions of its own (no HELLO, no CLIENT SETINFO, no PING).
     """
     pool = redis.BlockingConnectionPool.from_url(
         url,
         max_connections=CONNECTIONS,
         timeout=0.4,
-        socket_timeout=0.8,
+        socket_timeout=0.7,
         socket_connect_timeout=0.3,
         retry=Retry(NoBackoff(), 1),
         retry_on_error=[ReadOnlyError],

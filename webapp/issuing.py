@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -276,6 +276,17 @@ def publish_row(coupon: Any) -> bool:
     if not Line(line_redis(), coupon.id).write_gate(policy_of(coupon)):
         seed(coupon.id)
     return coupon.status != PAUSED and ring_if_waiting(coupon.id)
+
+
+def settle_issue(coupon: Any, issue: Any) -> None:
+    """Settle one committed issue, under the lock: a ticket whose row goes away would else be issued once more.
+
+    A repeat changes nothing. Raises redis.RedisError.
+    """
+    settled = Settled(str(issue.user_id), issue.ticket_number, _issued(issue.ticket_number, issue.code))
+    # The gate is left to who publishes: this revision is not committed yet.
+    policy = replace(policy_of(coupon), revision=coupon.revision - 1)
+    Line(line_redis(), coupon.id).settle(policy, [settled])
 
 
 def tell_revoked(revocation: Any) -> None:

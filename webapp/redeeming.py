@@ -48,8 +48,11 @@ class Code:
 
 
 def look_up(typed: str) -> Code | None:
-    """Return what is known of a code, typed in any way that people type codes; None when it is none of ours."""
-    code = normalised(typed)
+    """Return what is known of a code, typed in any way that people type codes; None when it is none of ours.
+
+    A scanner that works as a keyboard types the whole address of the QR code.
+    """
+    code = normalised(typed.rpartition("code=")[2])
     with db.engine.connect() as connection:
         issue = connection.execute(_issued().where(CouponIssue.code == code)).one_or_none()
         if issue is not None:
@@ -82,8 +85,8 @@ def use(typed: str, operator_id: int | None) -> tuple[Code | None, bool]:
 def revoke(typed: str, operator_id: int | None, reason: str) -> None:
     """Take an issued code back; the coupon goes to the first in standby.
 
-    Raises CannotRevoke, and then nothing was changed. A repeat only tells Redis again. When Redis does not answer after
-    the commit, redis.RedisError is raised and the revocation stands: the sweeper tells Redis within seconds.
+    Raises CannotRevoke, and then nothing was changed; redis.RedisError, and then `look_up` says whether it is committed:
+    if so, the sweeper tells Redis within seconds. A repeat only tells Redis again.
     """
     code, reason = normalised(typed), " ".join(reason.split())[:REASON_LENGTH]
     if not reason:
@@ -102,13 +105,14 @@ def revoke(typed: str, operator_id: int | None, reason: str) -> None:
 
 def _take_back(coupon_id: int, code: str, operator_id: int | None, reason: str) -> None:
     """Move the row to `revocations` under the coupon's lock, unless it has gone by then."""
-    with locked_coupon(coupon_id) as (connection, _coupon):
+    with locked_coupon(coupon_id) as (connection, coupon):
         issue = connection.execute(select(CouponIssue).where(CouponIssue.code == code)).one_or_none()
         if issue is None:
             return
         unused = delete(CouponIssue).where(CouponIssue.id == issue.id, CouponIssue.used_at.is_(None))
         if not connection.execute(unused).rowcount:
             raise CannotRevoke("used")
+        issuing.settle_issue(coupon, issue)
         now = utcnow()
         place = {
             "coupon_id": coupon_id,
