@@ -85,8 +85,8 @@ def use(typed: str, operator_id: int | None) -> tuple[Code | None, bool]:
 def revoke(typed: str, operator_id: int | None, reason: str) -> None:
     """Take an issued code back; the coupon goes to the first in standby.
 
-    Raises CannotRevoke, and then nothing was changed; redis.RedisError, and then `look_up` says whether it is committed:
-    if so, the sweeper tells Redis within seconds. A repeat only tells Redis again.
+    Raises CannotRevoke, and then nothing was changed; redis.RedisError, and then `look_up` says whether it is
+    committed: if so, the sweeper tells Redis within seconds. A repeat only tells Redis again.
     """
     code, reason = normalised(typed), " ".join(reason.split())[:REASON_LENGTH]
     if not reason:
