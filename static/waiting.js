@@ -27,6 +27,7 @@ addEventListener("news", ({ detail: { serving, ticket, restarted } }) => {
   const counted = ticket && !restarted ? ticket.ahead : facts.number - serving.serving - 1;
   const ahead = (facts.ahead = Math.max(0, Math.min(facts.ahead, counted)));
   const left = serving.quota - serving.issued;
+  if (restarted) document.getElementById("found").hidden = false;
   put("ahead", numbers.format(ahead));
   put("left", numbers.format(left));
   put("band", timeBand(serving.serving, ahead));

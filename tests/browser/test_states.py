@@ -347,7 +347,7 @@ STATES: dict[State, tuple[str, str]] = {
     rejected: ("참여 대상이 아니에요", "Not eligible"),
     revoked: ("받은 쿠폰이 회수됐어요", "Your coupon was taken back"),
     place_lost: ("다시 눌러 주세요", "Please press once more"),
-    place_found: ("앞에 ", " ahead"),
+    place_found: ("순번을 되찾았어요", "We found your place again"),
     signed_out_while_waiting: ("이 기기에서 이미 신청하셨어요", "You asked for this coupon on this device"),
     connection_lost: ("연결이 끊겼어요. 순번은 그대로예요", "Connection lost. Your place is safe"),
     busy: ("접속이 많아요", "Very busy"),
