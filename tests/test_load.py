@@ -58,6 +58,8 @@ def server() -> Iterator[Server]:
 
 async def end(servers: list[asyncio.Server]) -> None:
     """Close the servers, and what is left of their connections."""
+    # A connection that is being accepted while its server closes would never be closed itself.
+    await turns()
     for each in servers:
         each.close()
     await turns()
