@@ -13,7 +13,8 @@ WORKERS = 2
 SLOW_CLIENTS = 200
 ROUNDS = 5
 CLASSES = {
-    "gevent": ("--worker-class=deploy.web_worker.QuietWorker",),
+    "gevent, ours": ("--worker-class=deploy.web_worker.QuietWorker",),
+    "gevent, gunicorn's own": ("--worker-class=gevent",),
     "gthread, 8 threads": ("--worker-class=gthread", "--threads=8"),
     "gthread, 64 threads": ("--worker-class=gthread", "--threads=64"),
 }

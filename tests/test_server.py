@@ -1,9 +1,16 @@
-"""What gunicorn lets through to the app."""
+"""What gunicorn lets through to the app, and how it sends the answer."""
 
+import re
 import socket
+from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
+from gunicorn.config import Config
 
+from deploy.web_worker import WholeResponse
+
+(Response,) = WholeResponse.__bases__
 CHUNKS = ["5\r\nemail\r\n0\r\n\r\n", "zz\r\nemail\r\n", "-1\r\n", ""]
 
 
@@ -21,6 +28,54 @@ def test_the_running_server_refuses_chunks_and_believes_no_strangers_proxy(insta
     assert answer.startswith("HTTP/1.1 200 ")
     assert "Secure" not in answer.partition("\r\n\r\n")[0]
     assert "Strict-Transport-Security" not in answer
+
+
+def packets(
+    response_class: type[Response], pieces: list[bytes], length: int | None, method: str = "GET"
+) -> list[bytes]:
+    """Return what a response sends but for the date, one item for each time that it does."""
+    request = SimpleNamespace(method=method, version=(1, 1), should_close=lambda: False)
+    # It keeps apart what is sent apart.
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with closing(there):
+        with closing(here):
+            response = response_class(request, here, Config())
+            lengths = [] if length is None else [("Content-Length", str(length))]
+            response.start_response("200 OK", [("X-Ours", "1"), *lengths])
+            for piece in pieces:
+                response.write(piece)
+            response.close()
+            assert response.headers_sent
+            assert not response.should_close()
+        return [re.sub(rb"\r\nDate: [^\r]*", b"", sent) for sent in iter(lambda: there.recv(65536), b"")]
+
+
+def test_an_answer_goes_out_in_one_piece():
+    """With gunicorn's own response, the control, the head is a packet by itself."""
+    (whole,) = packets(WholeResponse, [b"hello"], 5)
+    apart = packets(Response, [b"hello"], 5)
+    assert len(apart) == 2
+    assert whole == b"".join(apart)
+    assert whole.endswith(b"\r\nX-Ours: 1\r\nContent-Length: 5\r\n\r\nhello")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "length", "method"),
+    [
+        ([b""], 0, "GET"),
+        ([b"hel", b"lo"], 5, "GET"),
+        ([b"hello", b"more"], 5, "GET"),
+        ([b"hello"], None, "GET"),
+        ([b""], 5, "HEAD"),
+        ([], 0, "GET"),
+    ],
+    ids=["empty", "two pieces", "too much", "chunked", "head alone", "nothing"],
+)
+def test_every_other_answer_is_the_same(pieces, length, method):
+    def sent(response_class: type[Response]) -> bytes:
+        return b"".join(packets(response_class, pieces, length, method))
+
+    assert sent(WholeResponse) == sent(Response)
 
 
 def talk(port: int, request: str) -> str:
