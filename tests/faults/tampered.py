@@ -101,6 +101,20 @@ def no_lock() -> None:
     issuing.locked_coupon = unlocked  # type: ignore[assignment]
 
 
+def early_head() -> None:
+    """Admission reads the head of the line before it has the lock."""
+    locked, head = issuing.locked_coupon, Line.head
+
+    @contextmanager
+    def reading_first(coupon_id: int) -> Iterator[tuple[Connection, Any]]:
+        seen = head(Line(extensions.line_redis(), coupon_id), issuing.BATCH)
+        Line.head = lambda *_: seen  # type: ignore[method-assign]
+        with locked(coupon_id) as found:
+            yield found
+
+    issuing.locked_coupon = reading_first  # type: ignore[assignment]
+
+
 def small_batches() -> None:
     """A batch is half of a small quota."""
     issuing.BATCH = 50
@@ -253,6 +267,7 @@ GUARDS: dict[str, Callable[[], None]] = {
     name.replace("_", " "): globals()[name]
     for name in (
         "no_lock",
+        "early_head",
         "small_batches",
         "no_holders",
         "nobody_barred",

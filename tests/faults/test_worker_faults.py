@@ -14,6 +14,8 @@ from webapp.models import LIVE, PAUSED
 from webapp.policy import change_coupon
 
 QUICK = [pytest.param(step, marks=pytest.mark.quick) for step in ("locked", "committed")]
+QUOTA = "ALTER TABLE coupons DROP CONSTRAINT ck_coupons_quota"
+ONE_EACH = "ALTER TABLE coupon_issues DROP INDEX uq_coupon_issues_coupon_id_user_id"
 STEPS = ["taken", "begun", *QUICK, "inserted", "settled", "next batch"]
 
 
@@ -106,25 +108,37 @@ def test_07_five_workers_ten_duplicate_jobs(start, open_sale):
 
 
 def test_07_with_the_lock_and_without_the_constraint(start, open_sale):
-    history = crowded(start, open_sale, "small batches", constraint=False)
+    history = crowded(start, open_sale, "small batches", without=QUOTA)
     history.check()
 
 
 def test_07_control_without_the_lock_and_the_constraint(start, open_sale):
     """Each of the two keeps the quota; only without both it breaks."""
-    history = crowded(start, open_sale, "small batches,no lock", constraint=False)
+    history = crowded(start, open_sale, "small batches,no lock", without=QUOTA)
     with pytest.raises(Broken, match="I1"):
         history.check()
 
 
-def crowded(start, open_sale, tamper: str, *, constraint: bool = True) -> History:
-    """Have 1,000 people wait, and let five workers at them with ten jobs at once."""
+def test_07_the_head_is_read_before_the_lock(start, open_sale):
+    """Whoever has the coupon by then is refused by the constraint, and the batch is decided again."""
+    history = crowded(start, open_sale, "small batches,early head")
+    history.check()
+
+
+def test_07_control_the_head_is_read_before_the_lock_without_the_constraint(start, open_sale):
+    history = crowded(start, open_sale, "small batches,early head", without=ONE_EACH)
+    with pytest.raises(Broken, match="I2"):
+        history.check()
+
+
+def crowded(start, open_sale, tamper: str, *, without: str | None = None) -> History:
+    """Have 1,000 people wait, and let five workers at them with ten jobs at once, maybe without a constraint."""
     site = start(workers=5, tamper={"worker": tamper})
     history = open_sale(site, people=1000, quota=100)
     change_coupon(history.coupon_id, status=PAUSED)
     history.claim()
-    if not constraint:
-        db.session.execute(text("ALTER TABLE coupons DROP CONSTRAINT ck_coupons_quota"))
+    if without:
+        db.session.execute(text(without))
     for _ in range(10):
         ring(history.coupon_id)
     change_coupon(history.coupon_id, status=LIVE)
