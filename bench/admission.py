@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pymysql
 from sqlalchemy import delete, make_url, select, update
@@ -17,6 +18,7 @@ from webapp.models import Coupon, CouponIssue, utcnow
 
 TICKETS = 20_000
 ROUNDS = 5
+BATCHES = (issuing.BATCH, 100, 500, 1000)
 COLUMNS = ("coupon_id", "user_id", "ticket_number", "epoch", "code", "issued_at")
 
 
@@ -26,7 +28,22 @@ def run(stage: Stage) -> list[Table]:
     if stage.mariadb:
         subjects = {"executemany of PyMySQL": lambda: executemany(stage, users)} | subjects
     rows = interleaved(subjects, rounds=ROUNDS)
-    return [Table(f"Admission on {stage.database}, {TICKETS:,} tickets", "tickets/s", rows)]
+    by_batch: dict[str, Callable[[], float]] = {
+        f"{size:,} a transaction": partial(admit_in_batches, stage, users, size) for size in BATCHES
+    }
+    title = f"Admission on {stage.database}, {TICKETS:,} tickets"
+    return [
+        Table(title, "tickets/s", rows),
+        Table(f"{title}, by the size of a batch", "tickets/s", interleaved(by_batch, rounds=ROUNDS)),
+    ]
+
+
+def admit_in_batches(stage: Stage, users: list[int], size: int) -> float:
+    issuing.BATCH = size
+    try:
+        return admit(stage, users)
+    finally:
+        issuing.BATCH = BATCHES[0]
 
 
 def admit(stage: Stage, users: list[int]) -> float:

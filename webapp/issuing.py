@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 ADMISSION_JOB = "jobs.admission.admit"
 BATCH = 2000
-"""Tickets a transaction: as many as one call of Redis takes from Lua, and where larger ones stop being faster."""
+"""Tickets a transaction: as many as one call of Redis takes from Lua. Smaller ones: `make bench ARGS=admission`."""
 GATHER_S = 0.04
 """Pause after a batch that was not full: tickets that come one by one share a transaction."""
 ADMISSION_S = 5.0
