@@ -1,7 +1,9 @@
 """Codes at the till and codes that are taken back: the verbs, the pages, the commands, and the audit after them."""
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -137,14 +139,27 @@ def test_who_was_revoked_gets_no_second_coupon(app):
     assert audit(coupon).ok
 
 
-def test_a_ticket_whose_row_was_not_settled_yet_is_not_issued_again(app, monkeypatch):
-    """A worker died between its commit and the settling, and the coupon is taken back before the next run."""
+@contextmanager
+def nothing_settles(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have Redis go away where a result would be written; that has to be noticed."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Line, "settle", lambda *_: (_ for _ in ()).throw(redis.ConnectionError("away")))
+        with pytest.raises(redis.ConnectionError):
+            yield
+
+
+def committed_and_not_settled(monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """Return a coupon, and somebody who has it by SQL and waits by Redis."""
     coupon, user = make_coupon(quota=5), make_user().id
     issuing.claim(coupon, user)
-    with monkeypatch.context() as patch:
-        patch.setattr(Line, "settle", lambda *_: (_ for _ in ()).throw(redis.ConnectionError("dead")))
-        with pytest.raises(redis.ConnectionError):
-            issuing.admit(coupon)
+    with nothing_settles(monkeypatch):
+        issuing.admit(coupon)
+    return coupon, user
+
+
+def test_a_ticket_whose_row_was_not_settled_yet_is_not_issued_again(app, monkeypatch):
+    """A worker died between its commit and the settling, and the coupon is taken back before the next run."""
+    coupon, user = committed_and_not_settled(monkeypatch)
     assert issuing.standing(coupon, user).state == "waiting"
     redeeming.revoke(code_of(coupon, user), None, "a test")
     assert issuing.admit(coupon).issued == 0
@@ -154,22 +169,15 @@ def test_a_ticket_whose_row_was_not_settled_yet_is_not_issued_again(app, monkeyp
 
 def test_control_unsettled_it_would_be_issued_again(app, monkeypatch):
     monkeypatch.setattr(issuing, "settle_issue", lambda *_: None)
-    coupon, user = make_coupon(quota=5), make_user().id
-    issuing.claim(coupon, user)
-    with monkeypatch.context() as patch:
-        patch.setattr(Line, "settle", lambda *_: (_ for _ in ()).throw(redis.ConnectionError("dead")))
-        with pytest.raises(redis.ConnectionError):
-            issuing.admit(coupon)
+    coupon, user = committed_and_not_settled(monkeypatch)
     redeeming.revoke(code_of(coupon, user), None, "a test")
     assert issuing.admit(coupon).issued == 1
 
 
 def test_nothing_is_taken_back_while_redis_is_away(app, monkeypatch):
     code = issued(make_user().id)
-    with monkeypatch.context() as patch:
-        patch.setattr(Line, "settle", lambda *_: (_ for _ in ()).throw(redis.ConnectionError("away")))
-        with pytest.raises(redis.ConnectionError):
-            redeeming.revoke(code, None, "a test")
+    with nothing_settles(monkeypatch):
+        redeeming.revoke(code, None, "a test")
     assert redeeming.look_up(code).state == "usable"
 
 

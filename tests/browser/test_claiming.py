@@ -2,8 +2,10 @@
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 from sqlalchemy import update
 
 from tests.browser.pages import (
@@ -23,6 +25,16 @@ from webapp.extensions import db, line_redis
 from webapp.line import Line
 from webapp.models import CLOSED, PAUSED, User, utcnow
 from webapp.policy import change_coupon
+
+
+@contextmanager
+def first_in_line(page: Page, coupon: int) -> Iterator[None]:
+    """Claim, and wait with number 1 until the block ends."""
+    page.goto(f"/coupons/{coupon}")
+    with paused(coupon):
+        claim_button(page).click()
+        heading(page, re.compile(r"1\s*번"))
+        yield
 
 
 def test_from_registering_to_the_wallet(visitor, system):
@@ -187,10 +199,7 @@ def test_signing_in_on_the_way_leads_back_to_the_coupon(visitor, system, complai
 def test_a_lost_connection_is_said_and_mended(person, system, complaints):
     coupon = offer()
     page, _user = person()
-    page.goto(f"/coupons/{coupon}")
-    with paused(coupon):
-        claim_button(page).click()
-        heading(page, re.compile(r"1\s*번"))
+    with first_in_line(page, coupon):
         page.route("**/serving", lambda route: route.fulfill(status=503, headers={"Retry-After": "1"}))
         expect(page.locator("#offline")).to_be_visible()
         page.unroute("**/serving")
@@ -216,10 +225,7 @@ def test_the_control_a_script_of_its_own_would_be_complained_of(visitor, complai
 def test_a_place_that_redis_lost_comes_back_by_itself(person, system):
     coupon = offer()
     page, _user = person()
-    page.goto(f"/coupons/{coupon}")
-    with paused(coupon):
-        claim_button(page).click()
-        heading(page, re.compile(r"1\s*번"))
+    with first_in_line(page, coupon):
         Line(line_redis(), coupon).forget()
         assert issuing.claim(coupon, make_user().id).number == issuing.EPOCH_STEP + 1
         expect(page.locator("#coupon")).to_have_attribute("data-epoch", "2")
@@ -232,10 +238,7 @@ def test_a_place_that_redis_lost_comes_back_by_itself(person, system):
 def test_a_place_that_cannot_come_back_is_told(person, system):
     coupon = offer()
     page, user = person()
-    page.goto(f"/coupons/{coupon}")
-    with paused(coupon):
-        claim_button(page).click()
-        heading(page, re.compile(r"1\s*번"))
+    with first_in_line(page, coupon):
         give_place_away(coupon)
         expect(page.locator("#lost")).to_be_visible()
         claim_button(page).click()
@@ -247,10 +250,7 @@ def test_a_place_that_cannot_come_back_is_told(person, system):
 def test_a_blocked_account_is_told(person, system):
     coupon, user = offer(), make_user()
     page, _user = person(user)
-    page.goto(f"/coupons/{coupon}")
-    with paused(coupon):
-        claim_button(page).click()
-        heading(page, re.compile(r"1\s*번"))
+    with first_in_line(page, coupon):
         db.session.execute(update(User).where(User.id == user.id).values(blocked_at=utcnow()))
         db.session.commit()
     heading(page, "참여 대상이 아니에요")
