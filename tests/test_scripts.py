@@ -1,5 +1,6 @@
 """The client that runs scripts: it is the other's equal in what it answers, and fair when connections run short."""
 
+import socket
 import threading
 import time
 
@@ -49,6 +50,25 @@ def test_a_connection_that_was_cut_is_made_anew(client):
         if info["id"] != line_redis().client_id():
             line_redis().client_kill_filter(_id=info["id"])
     assert ring(client) == 0
+
+
+def test_a_kept_connection_that_falls_silent_is_made_anew(client):
+    ring(client)
+    connection = client._take()
+    connection.send_command("CLIENT", "REPLY", "OFF")
+    client._give_back(connection)
+    assert ring(client) == 0
+
+
+def test_a_new_connection_that_is_silent_is_not_tried_twice():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = connect_redis(f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(redis.TimeoutError):
+            ring(client)
+        silent.setblocking(False)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
 
 
 def test_many_threads_share_few_connections_and_all_get_their_turn(client):

@@ -51,10 +51,13 @@ class ScriptRedis(redis.Redis):
         A script whose reply was lost runs a second time, on a new connection. Raises redis.RedisError.
         """
         with self._connection() as connection:
+            kept = connection.is_connected
             try:
                 return _ask(connection, name, keys, args)
-            except TRIED_AGAIN:
+            except TRIED_AGAIN as error:
                 connection.disconnect()
+                if isinstance(error, redis.TimeoutError) and not kept:
+                    raise  # it was new and got no answer: the next would get none either, and somebody waits
                 return _ask(connection, name, keys, args)
 
     @contextmanager
