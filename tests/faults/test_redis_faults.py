@@ -134,6 +134,7 @@ def flushed_before_a_thousand(start, open_sale, **options) -> History:
     (worker,) = site.workers
     worker.signal(signal.SIGSTOP)
     history.claim(range(1000))
+    assert len(history.numbers) == 1000, f"{history.refused} while the worker stood still: {site.said()}"
     line_redis().flushall()
     worker.signal(signal.SIGCONT)
     history.claim(range(1000, 1700))
