@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import engine_from_config, func, select
+from sqlalchemy.pool import QueuePool
 
 from tests.builders import make_coupon, make_users
 from webapp import issuing
-from webapp.extensions import db, line_redis
+from webapp.extensions import POOL_WAIT_S, db, line_redis
 from webapp.line import BELL_MS, BUCKET_MS, Answer, Claimed, Line
 from webapp.models import Coupon, CouponIssue
 from webapp.scripts import LUA
@@ -30,6 +31,15 @@ def at_once(app, calls: list[Callable[[], Any]]) -> list[Any]:
 
     with ThreadPoolExecutor(len(calls)) as pool:
         return list(pool.map(run, calls))
+
+
+@pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
+def test_whoever_finds_every_connection_in_use_waits_for_one(app):
+    """The control is SQLAlchemy's own setting, through which Flask-SQLAlchemy passes ours: it waits for nothing."""
+    assert db.engine.pool.timeout() == POOL_WAIT_S
+    plain = app.config["SQLALCHEMY_ENGINE_OPTIONS"] | {"poolclass": QueuePool, "pool_timeout": POOL_WAIT_S}
+    control = engine_from_config(plain | {"url": app.config["SQLALCHEMY_DATABASE_URI"]}, prefix="")
+    assert control.pool.timeout() == 0
 
 
 def issued_users(coupon_id: int) -> list[int]:

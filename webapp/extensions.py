@@ -18,7 +18,7 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 from sqlalchemy import event, make_url
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 from sqlalchemy.schema import MetaData
 
 from webapp.scripts import ScriptRedis
@@ -33,6 +33,7 @@ CONNECTIONS = 50
 """Connections to one Redis a process."""
 
 SQL_IDLE_S = 30
+POOL_WAIT_S = 0.4
 JOB_TIMEOUT_S = 30
 FAILED_JOB_TTL_S = 3600
 
@@ -112,6 +113,13 @@ def session_settings(lock_wait_s: int) -> list[str]:
     ]
 
 
+class ImpatientPool(QueuePool):
+    """Waits POOL_WAIT_S for a connection: SQLAlchemy's own setting is read in whole seconds, and 0.4 is none."""
+
+    def __init__(self, creator: Any, **options: Any) -> None:
+        super().__init__(creator, **options | {"timeout": POOL_WAIT_S})
+
+
 def engine_options(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return how to connect to SQL, for `sqlalchemy.create_engine`."""
     if make_url(config["SQLALCHEMY_DATABASE_URI"]).get_backend_name() == "sqlite":
@@ -120,9 +128,11 @@ def engine_options(config: Mapping[str, Any]) -> dict[str, Any]:
         "isolation_level": "READ COMMITTED",
         "pool_pre_ping": True,
         "pool_recycle": 25,
-        "pool_size": 5,
-        "max_overflow": 15,
-        "pool_timeout": 0.4,
+        "poolclass": ImpatientPool,
+        "pool_size": 20,
+        "max_overflow": 0,
+        # What is not needed stays idle, until the server's wait_timeout ends it.
+        "pool_use_lifo": True,
         "connect_args": {
             "connect_timeout": min(2, config["SQL_ANSWER_S"]),
             "read_timeout": config["SQL_ANSWER_S"],
