@@ -36,7 +36,6 @@ def run(stage: Stage) -> list[Table]:
             "page before the start": partial(rate, ours, asked["page"]),
             "/serving, Flask alone": partial(rate, plain, asked["serving"]),
             "/ticket, Flask alone": partial(rate, plain, asked["ticket"]),
-            "page, Flask alone": partial(rate, plain, asked["page"]),
         }
         rows = interleaved(subjects, rounds=ROUNDS)
     title = f"Polls and pages of signed-in people, {WORKERS} gunicorn processes and the driver on one machine"

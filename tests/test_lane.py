@@ -1,7 +1,10 @@
 """The lane answers as the app does, answers nothing that the app would refuse, and is really taken."""
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -297,6 +300,36 @@ def test_the_page_is_made_once_and_everybody_gets_their_own_token(app, client, l
     assert claim(client, coupon, accept=JSON, token=tokens[1]).status_code == 400
     for browser, token in zip((client, other), tokens, strict=True):
         assert claim(browser, coupon, accept=JSON, token=token).status_code == 200
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(("waits", "made"), [(True, 1), (False, 2)], ids=["", "control"])
+def test_who_comes_while_the_page_is_first_made_waits_for_it(
+    client, lane, signed_in, monkeypatch, waits, made
+):
+    coupon, plain, lock = early(signed_in), lane.plain, threading.Lock()
+    asked, begun, go = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
+
+    def acquire(timeout: float) -> bool:
+        asked.release()
+        return waits and lock.acquire(timeout=10)
+
+    def make(*args: Any) -> Any:
+        begun.release()
+        assert go.wait(10)
+        return plain(*args)
+
+    csrf_token(client)
+    monkeypatch.setattr("webapp.lane.SERVING_FRESH_S", 60)
+    monkeypatch.setattr(lane, "first", SimpleNamespace(acquire=acquire, release=lock.release))
+    monkeypatch.setattr(lane, "plain", make)
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(page, client, coupon) for _ in range(2)]
+        assert all(asked.acquire(timeout=10) for _ in answers)
+        assert all(begun.acquire(timeout=10) for _ in range(made))
+        go.set()
+    assert [answer.result().status_code for answer in answers] == [200, 200]
+    assert not begun.acquire(blocking=False)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

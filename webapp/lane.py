@@ -11,6 +11,7 @@ away, and nothing changes but the speed.
 """
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable
 from hmac import compare_digest
@@ -40,6 +41,8 @@ NEEDED_FIELDS = {"_user_id", "csrf_token"}
 SESSION_FIELDS = NEEDED_FIELDS | {"_id", "_fresh", "_permanent"}
 """What the session of somebody who is signed in may hold; with anything else, a message say, the app decides."""
 MOST_BODY = 4096
+FIRST_WAIT_S = 0.5
+"""How long somebody waits for the page that another is making for the first time."""
 MOST_KEPT = 1000
 """Answers that are the same for everybody and kept: redirects, refusals and pages in each language."""
 
@@ -62,6 +65,7 @@ class Lane:
         self.tokens = Seal(URLSafeTimedSerializer(app.secret_key or "", salt="wtf-csrf-token"))
         self.cookie = f"{app.config['SESSION_COOKIE_NAME']}="
         self.kept: dict[tuple[object, ...], Any] = {}
+        self.first = threading.Lock()
         self.answers: dict[tuple[str, str | None], Callable[[int, Environ], Answer | None]] = {
             ("POST", "claim"): self._claim,
             ("GET", "ticket"): self._ticket,
@@ -136,6 +140,13 @@ class Lane:
         if serving.state != "scheduled" or serving.last:
             return None
         key = ("page", coupon_id, _visitor(session).is_operator, *_language(environ), _is_secure(environ))
+        if key not in self.kept and self.first.acquire(timeout=FIRST_WAIT_S):
+            # All come at once: one makes the page, the others wait for it.
+            try:
+                if key not in self.kept:
+                    return self._fresh_page(key, environ)
+            finally:
+                self.first.release()
         fresh_until, headers, parts = self.kept.get(key, (0.0, [], []))
         if time.monotonic() >= fresh_until:
             return self._fresh_page(key, environ)
