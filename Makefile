@@ -18,9 +18,9 @@ help: ## List the commands
 run: $(INSTALLED) ## Start everything on this machine; Ctrl-C stops it (PORT, VAR_DIR, DATABASE_URL, REDIS_URL)
 	@$(BIN)/python -m deploy.local
 
-test: $(DEV_INSTALLED) ## Run every test against real stores and a real browser (ARGS="-k line" for some)
+test: $(DEV_INSTALLED) ## Run every test, two at a time (ARGS="-k line" for some, ARGS="-n 0" one at a time)
 	@sh deploy/test_setup.sh
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: $(DEV_INSTALLED) ## Check format, lint and types
 	@$(BIN)/ruff format --check .

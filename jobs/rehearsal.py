@@ -265,9 +265,12 @@ def _figures(drop: Drop) -> Iterator[str]:
     yield f"claims/s       {_rate(good, drop.opened)} with a ticket, {_rate(answered, drop.opened)} answered in all"
     yield f"click→answer   {_percentiles([claim.answered - claim.sent for claim in answered])}"
     yield f"click→row      {_percentiles(_row_delays(drop))} (rows are looked at every {ROWS_EVERY_S * 1000:.0f} ms)"
+    decided = max(claim.answered for claim in answered)
     if drop.rows and drop.rows[-1][1]:
         final = next(at for at, number in drop.rows if number == drop.rows[-1][1])
         yield f"last row       {final - drop.opened:.2f} s after the opening"
+        decided = max(decided, final)
+    yield f"all decided    {decided - drop.opened:.2f} s after the opening: every claim answered, every row written"
     yield f"all known      {drop.all_known - drop.opened:.2f} s after the opening"
 
 

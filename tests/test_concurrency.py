@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import pymysql
 import pytest
 from sqlalchemy import engine_from_config, func, select
 from sqlalchemy.pool import QueuePool
@@ -40,6 +41,24 @@ def test_whoever_finds_every_connection_in_use_waits_for_one(app):
     plain = app.config["SQLALCHEMY_ENGINE_OPTIONS"] | {"poolclass": QueuePool, "pool_timeout": POOL_WAIT_S}
     control = engine_from_config(plain | {"url": app.config["SQLALCHEMY_DATABASE_URI"]}, prefix="")
     assert control.pool.timeout() == 0
+
+
+@pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
+def test_certificates_are_read_for_the_first_connection_alone(app, monkeypatch):
+    """The control is PyMySQL's own connection, which reads them each time."""
+    with db.engine.connect():
+        pass
+    options = db.engine.dialect.create_connect_args(db.engine.url)[1]
+    monkeypatch.setattr("ssl.create_default_context", fail)
+    db.engine.dispose()
+    with db.engine.connect() as connection:
+        assert connection.scalar(select(1)) == 1
+    with pytest.raises(AssertionError, match="read"):
+        pymysql.connect(**options)
+
+
+def fail(**_: object) -> Any:
+    raise AssertionError("certificates were read")
 
 
 def issued_users(coupon_id: int) -> list[int]:
