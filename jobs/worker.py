@@ -1,5 +1,6 @@
 """The RQ worker: runs the admission job, with the app's context and a warm SQL connection."""
 
+import gc
 import logging
 from typing import Any
 
@@ -75,7 +76,17 @@ def main() -> None:
     refuse_unsafe_start()
     with create_app({"SQL_LOCK_WAIT_S": LOCK_WAIT_S}).app_context():
         ring_again()
+        keep_for_good()
         make_worker().work()
+
+
+def keep_for_good() -> None:
+    """Have the garbage collector leave out all that was imported: admission is 4 % faster for it.
+
+    The figure: `make bench ARGS=admission`, with and without, interleaved.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def ring_again() -> None:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, event, func, select, update
 
 from tests.builders import make_coupon, make_users
 from webapp import issuing, policy
@@ -149,15 +149,35 @@ def test_deleted_and_blocked_accounts_are_skipped_with_a_reason():
     assert issuing.standing(coupon, users[4]).state == "sold_out"
 
 
+@pytest.mark.parametrize("guarded", [True, False])
+def test_the_foreign_key_finds_who_was_deleted_while_there_is_enough_for_all(guarded):
+    """Without the key the deleted account is issued a coupon: nobody else looks, until coupons run out."""
+    coupon, users = make_coupon(quota=5), make_users(3)
+    claim_all(coupon, users)
+    db.session.execute(delete(User).where(User.id == users[1]))
+    db.session.commit()
+    if not guarded:
+        event.listen(db.engine, "checkout", without_foreign_keys)
+    issuing.admit(coupon)
+    assert (issued(coupon) == [(1, users[0]), (3, users[2])]) is guarded
+    assert (events(coupon, "rejected") == [(2, users[1], "deleted")]) is guarded
+    db.engine.dispose()
+
+
+def without_foreign_keys(connection, *_) -> None:
+    off = "PRAGMA foreign_keys=OFF" if db.engine.name == "sqlite" else "SET SESSION foreign_key_checks=0"
+    connection.cursor().execute(off)
+
+
 def test_a_user_deleted_between_the_look_and_the_insert_fails_only_that_attempt(monkeypatch):
     coupon, users = make_coupon(quota=2), make_users(3)
     claim_all(coupon, users)
     looked = issuing._barred
     calls = []
 
-    def look_then_delete(connection, ids):
+    def look_then_delete(connection, ids, **options):
         calls.append(ids)
-        found = looked(connection, ids)
+        found = looked(connection, ids, **options)
         if len(calls) == 1:
             connection.execute(delete(User.__table__).where(User.__table__.c.id == users[0]))
         return found

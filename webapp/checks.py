@@ -12,6 +12,7 @@ from redis.connection import parse_url
 from sqlalchemy import (
     CheckConstraint,
     Connection,
+    ForeignKeyConstraint,
     Table,
     UniqueConstraint,
     create_engine,
@@ -128,6 +129,7 @@ def _check_constraints(connection: Connection) -> None:
         assert isinstance(table, Table)
         present = {str(each["name"]) for each in known.get_unique_constraints(table.name)}
         present |= {str(each["name"]) for each in known.get_check_constraints(table.name)}
+        present |= {str(each["name"]) for each in known.get_foreign_keys(table.name)}
         if missing := sorted(set(_guards(table)) - present):
             _refuse(
                 f"the table {table.name} has lost its constraints {', '.join(missing)}; they keep the promises"
@@ -137,7 +139,7 @@ def _check_constraints(connection: Connection) -> None:
 def _guards(table: Table) -> Iterator[str]:
     """Return the names of the constraints that the database keeps the promises with."""
     for constraint in table.constraints:
-        if isinstance(constraint, UniqueConstraint | CheckConstraint):
+        if isinstance(constraint, UniqueConstraint | CheckConstraint | ForeignKeyConstraint):
             yield str(constraint.name)
 
 

@@ -57,7 +57,11 @@ def utcnow() -> datetime:
 
 class User(Base):
     __tablename__ = "users"
-    __table_args__ = (CheckConstraint("role IN ('user', 'operator')", name="role"), NEVER_REUSED)
+    __table_args__ = (
+        CheckConstraint("role IN ('user', 'operator')", name="role"),
+        Index("ix_users_blocked_at", "blocked_at"),
+        NEVER_REUSED,
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     email: Mapped[str] = mapped_column(String(254), unique=True)

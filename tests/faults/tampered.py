@@ -127,7 +127,7 @@ def no_holders() -> None:
 
 def nobody_barred() -> None:
     """Admission does not look who is deleted or blocked."""
-    issuing._barred = lambda *_: {}
+    issuing._barred = lambda *_, **__: {}
 
 
 def settle_first() -> None:
