@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
-WEB_CLAIM_US, WEB_TICKET_US, WEB_SERVING_US = 347.0, 356.0, 160.0
-REDIS_CLAIM_US, REDIS_TICKET_US, REDIS_ADMIT_US = 53.0, 48.0, 4.0
-WORKER_US, SQL_US = 11.0, 17.0
+WEB_CLAIM_US, WEB_TICKET_US, WEB_SERVING_US = 323.0, 308.0, 160.0
+REDIS_CLAIM_US, REDIS_TICKET_US, REDIS_ADMIT_US = 73.0, 40.0, 4.0
+WORKER_US, SQL_US = 7.0, 24.0
 BYTES_A_TICKET, BYTES_A_RESULT = 80, 60
 BUSY = 0.7
 """How much of a core may be busy before waiting times grow."""
