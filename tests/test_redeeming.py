@@ -1,5 +1,7 @@
 """Codes at the till and codes that are taken back: the verbs, the pages, the commands, and the audit after them."""
 
+import html
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -344,6 +346,23 @@ def test_operators_only(client, address):
     assert visit(client, address).status_code == 404
     assert post(client, address, token="x", code=code, reason="x").status_code == 404
     assert redeeming.look_up(code).state == "usable"
+
+
+def test_a_code_that_is_scanned_while_signed_out_comes_back_after_the_sign_in(client):
+    till = make_user(role=OPERATOR, password="a long password")
+    code = grouped(issued(make_user().id))
+    address = f"/admin/redeem?code={code}"
+    page = visit(client, address)
+    (link,) = re.findall(r'<a href="(/login\?next=[^"]+)">', page.text)
+    answer = post(client, html.unescape(link), email=till.email, password="a long password")
+    assert (page.status_code, answer.location) == (404, address)
+    assert "Use it now" in visit(client, answer.location).text
+
+
+def test_a_page_that_is_not_found_offers_no_sign_in_to_who_is_signed_in(client):
+    assert "/login?next=/nothing" in html.unescape(visit(client, "/nothing").text)
+    sign_in(client, make_user())
+    assert "/login" not in visit(client, "/nothing").text
 
 
 def test_a_form_without_its_token_does_nothing(client):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import redis
 from flask import Flask, Response, render_template, request, url_for
 from flask_babel import gettext as _
+from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -104,6 +105,7 @@ def _page(code: str, found: Problem, retry_s: int | None) -> str:
         title=found.title,
         sentence=found.detail,
         next_step=_next_step(code),
+        sign_in_url=_sign_in_url(code),
         retry_s=retry_s if found.status == 503 else None,
         retry_url=_retry_url(),
     )
@@ -114,6 +116,13 @@ def _retry_url() -> str | None:
     if request.endpoint != "tickets.claim":
         return None
     return url_for("coupons.show", **(request.view_args or {}))
+
+
+def _sign_in_url(code: str) -> str | None:
+    """Return where to sign in and come back here, for any page that is not found: it may be somebody else's."""
+    if code != "not_found" or request.method != "GET" or current_user.is_authenticated:
+        return None
+    return url_for("accounts.login", next=request.full_path.rstrip("?"))
 
 
 def _next_step(code: str) -> dict[str, str]:

@@ -261,6 +261,7 @@ def verified(visit: Visit) -> None:
 
 
 def not_found(visit: Visit) -> None:
+    visit.sign_out()
     visit.page.goto("/coupons/999999999")
 
 
