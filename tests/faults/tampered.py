@@ -102,12 +102,16 @@ def no_lock() -> None:
 
 
 def early_head() -> None:
-    """Admission reads the head of the line before it has the lock."""
+    """Admission reads the head of the line before it has the lock, and goes on when another has read it too."""
     locked, head = issuing.locked_coupon, Line.head
 
     @contextmanager
     def reading_first(coupon_id: int) -> Iterator[tuple[Connection, Any]]:
-        seen = head(Line(extensions.line_redis(), coupon_id), issuing.BATCH)
+        store = extensions.line_redis()
+        seen, until = head(Line(store, coupon_id), issuing.BATCH), time.monotonic() + 0.5
+        readers = store.incr("readers")
+        while time.monotonic() < until and int(store.get("readers") or 0) == readers:
+            time.sleep(0.005)
         Line.head = lambda *_: seen  # type: ignore[method-assign]
         with locked(coupon_id) as found:
             yield found
