@@ -141,6 +141,7 @@ def _judge(chaos: Chaos, histories: list[History], drives: list[Drive]) -> dict[
         "issued": sum(len(history.rows()) for history in histories),
         "epochs": sum(len(history.events("epoch")) for history in histories),
         "statuses": dict(sum((history.statuses for history in histories), Counter())),
+        "slowest answers": sorted(history.slowest for history in histories),
         "slowest answer, s": round(max(history.slowest_s for history in histories), 2),
         "longest lost connection, s": round(max(history.longest_lost_s for history in histories), 2),
         "all checked after, s": round(time.monotonic() - healthy, 1),

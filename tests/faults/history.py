@@ -11,6 +11,7 @@ I7  a repeated claim gives the same ticket
 
 import json
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -81,7 +82,8 @@ class History:
         self.refused: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
         self.slowest_s = self.longest_lost_s = 0.0
-        self.claims = 0
+        self.slowest = ""
+        self.claims, self.begun = 0, time.monotonic()
         self.unanswered = 0
         self.odd: list[str] = []
         self.ineligible: set[int] = set()
@@ -113,7 +115,11 @@ class History:
     def note_try(self, seen: Try) -> None:
         self.statuses[seen.status] += 1
         if seen.status:
-            self.slowest_s = max(self.slowest_s, seen.seconds)
+            if seen.seconds > self.slowest_s:
+                self.slowest_s = seen.seconds
+                self.slowest = (
+                    f"{seen.status} after {seen.seconds:.2f} s, at {time.monotonic() - self.begun:.1f} s"
+                )
         else:
             self.longest_lost_s = max(self.longest_lost_s, seen.seconds)
 
