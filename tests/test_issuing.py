@@ -115,6 +115,21 @@ def test_a_crash_after_the_commit_is_settled_by_the_next_run(monkeypatch):
     assert events(coupon, "already") == []
 
 
+def test_who_is_blocked_between_the_commit_and_the_settling_keeps_what_the_row_says(monkeypatch):
+    coupon, (user,) = make_coupon(quota=3), make_users(1)
+    issuing.claim(coupon, user)
+    with monkeypatch.context() as patch:
+        patch.setattr(Line, "settle", lambda *_: (_ for _ in ()).throw(ConnectionError("killed here")))
+        with pytest.raises(ConnectionError):
+            issuing.admit(coupon)
+    db.session.execute(update(User).where(User.id == user).values(blocked_at=utcnow()))
+    db.session.commit()
+    issuing.admit(coupon)
+    assert issued(coupon) == [(1, user)]
+    assert issuing.standing(coupon, user).state == "issued"
+    assert events(coupon, "rejected") == []
+
+
 def test_a_crash_before_the_commit_leaves_nothing(monkeypatch):
     coupon, users = make_coupon(quota=3), make_users(2)
     claim_all(coupon, users)

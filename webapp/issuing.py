@@ -410,15 +410,15 @@ def _try_batch(coupon_id: int, line: Line, *, trusting: bool) -> _Batch | None:
 def _decide(connection: Connection, coupon: Any, head: Head, *, trusting: bool) -> _Batch:
     """Go through the head in order: settle who has the coupon, reject who may not, issue up to the quota.
 
-    `trusting` looks neither who has the coupon nor who was deleted, as long as there are coupons for the whole head:
-    the constraints refuse to issue them one, and whoever is left over must be none of them.
+    `trusting` looks neither who has the coupon nor who was deleted, as long as all of the head are to be issued one:
+    the constraints refuse it, and whoever is left over or blocked must be none of them.
     """
     users = [_user_id(ticket.member) for ticket in head.tickets]
     ids = [user_id for user_id in users if user_id is not None]
     remaining = BATCH if coupon.total_quantity is None else coupon.total_quantity - coupon.issued_quantity
     trusted = trusting and len(head.tickets) <= remaining
-    holders = {} if trusted else _holders(connection, coupon.id, ids)
     barred = _barred(connection, ids, trusting=trusted)
+    holders = {} if trusted and not barred else _holders(connection, coupon.id, ids)
     codes, now, batch = iter(new_codes(len(head.tickets))), utcnow(), _Batch(full=len(head.tickets) == BATCH)
     for ticket, user_id in zip(head.tickets, users, strict=True):
         reason = None if user_id is None else barred.get(user_id)
