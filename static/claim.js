@@ -26,6 +26,7 @@ function tick() {
 
 async function claim(event) {
   event.preventDefault();
+  window.stop();
   dispatchEvent(new CustomEvent("updates", { detail: false }));
   const body = new URLSearchParams(new FormData(form));
   const headers = { Accept: "application/json" };

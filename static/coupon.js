@@ -22,7 +22,8 @@ function show(id, shown = true) {
 
 function reload(pause = 0) {
   stopped = true;
-  setTimeout(() => location.replace(location.pathname), pause);
+  clearTimeout(timer);
+  timer = setTimeout(() => location.replace(location.pathname), pause);
 }
 
 async function ask(url, headers) {
@@ -50,6 +51,7 @@ function take() {
 }
 
 function plan(pause) {
+  if (stopped) return;
   clearTimeout(timer);
   if (document.hidden) pause = Math.max(pause, HIDDEN_PAUSE_MS);
   const left = facts.opensAtMs - facts.nowMs - performance.now();
@@ -58,7 +60,7 @@ function plan(pause) {
 }
 
 async function run() {
-  if (!leading || stopped) return;
+  if (!leading) return;
   let news = null;
   let pause;
   try {
@@ -103,7 +105,8 @@ async function lookForLostPlace() {
   const receipt = store[receiptKey];
   if (!receipt) return;
   if (!facts.signedIn) return show("kept");
-  const ticket = await askTicket(receipt);
+  const ticket = await askTicket(receipt).catch(({ retryMs }) => ({ retryMs: retryMs || 2000 }));
+  if (ticket.retryMs) return setTimeout(lookForLostPlace, ticket.retryMs * (1 + Math.random()));
   if (ticket.number) return reload();
   delete store[receiptKey];
   show("lost", ticket.state === "lost");
@@ -118,6 +121,7 @@ addEventListener("pageshow", ({ persisted }) => persisted && reload());
 addEventListener("storage", ({ key, newValue }) => key === receiptKey && newValue && !mine && facts.signedIn && reload());
 addEventListener("online", () => plan(0));
 addEventListener("updates", ({ detail }) => {
+  clearTimeout(timer);
   stopped = !detail;
   leading = false;
   detail ? lead(true) : leave?.();

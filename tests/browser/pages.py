@@ -5,6 +5,7 @@ import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -22,8 +23,10 @@ SHOWN_CODE = re.compile(
     rf"^[{ALPHABET.decode()}]{{4}}-[{ALPHABET.decode()}]{{4}}-[{ALPHABET.decode()}]{{4}}$"
 )
 CLAIM = "쿠폰 받기"
-MOVES_MS = 15_000
+MOVES_MS = 30_000
 """How long a page may take to show what happened: two polls and a reload, on a busy machine."""
+POLL_MS = 1200
+"""The longest pause between two polls near the front: 1 s and 20 %."""
 
 on_sqlite = pytest.mark.parametrize("installation", ["sqlite"], indirect=True)
 
@@ -42,6 +45,28 @@ def heading(page: Page, text: str | re.Pattern[str]) -> None:
 
 def claim_button(page: Page) -> Any:
     return page.get_by_role("button", name=CLAIM)
+
+
+def stop_clock(page: Page) -> None:
+    """Have time stand still in the pages that are opened next, whatever the machine is busy with."""
+    now = datetime.now(UTC)
+    page.clock.install(time=now - timedelta(hours=1))
+    page.clock.pause_at(now)
+
+
+def next_poll(page: Page) -> None:
+    """Let the time of a page whose clock was stopped go on until it has heard of a poll."""
+    page.wait_for_function("async () => (await navigator.locks.query()).held.length")
+    heard = "document.body.dataset.heard"
+    before = page.evaluate(f"{heard} ??= (addEventListener('news', () => {heard}++), 0)")
+    page.clock.run_for(POLL_MS)
+    expect(page.locator("body")).not_to_have_attribute("data-heard", str(before))
+
+
+def serve(coupon_id: int, number: int) -> None:
+    """Have polls hear of that serving number."""
+    line = Line(line_redis(), coupon_id)
+    line_redis().hset(line.gate_key, "serving", number)
 
 
 def register(page: Page) -> None:

@@ -10,14 +10,17 @@ from sqlalchemy import update
 
 from tests.browser.pages import (
     DESKTOP,
+    POLL_MS,
     SHOWN_CODE,
     claim_button,
     give_place_away,
     heading,
+    next_poll,
     offer,
     on_sqlite,
     paused,
     register,
+    stop_clock,
 )
 from tests.builders import make_user, make_users
 from webapp import issuing
@@ -41,7 +44,7 @@ def test_from_registering_to_the_wallet(visitor, system):
     page = visitor()
     offer(), offer(title="피자 3,000원 할인", discount_amount=3000, opens_in=3000)
     register(page)
-    coupon = offer(opens_in=5)
+    coupon = offer(opens_in=10)
     page.goto(f"/coupons/{coupon}")
     expect(page.get_by_role("timer")).to_be_visible()
     expect(claim_button(page)).to_be_disabled()
@@ -70,7 +73,7 @@ def test_from_registering_to_the_wallet(visitor, system):
 def test_the_same_without_javascript(visitor, system):
     page = visitor(java_script_enabled=False)
     register(page)
-    coupon = offer(opens_in=4)
+    coupon = offer(opens_in=10)
     page.goto(f"/coupons/{coupon}")
     expect(claim_button(page)).to_be_disabled()
     expect(claim_button(page)).to_be_enabled()
@@ -111,6 +114,46 @@ def test_whoever_comes_after_the_end_sees_when_it_was(person, system):
         issuing.claim(coupon, make_user().id)
     heading(page, "준비한 쿠폰이 모두 나갔어요")
     expect(claim_button(page)).to_have_count(0)
+
+
+@on_sqlite
+def test_a_click_is_not_lost_in_a_reload_that_was_planned(person, system, complaints):
+    page, _user = person()
+    stop_clock(page)
+    coupon = offer()
+    page.goto(f"/coupons/{coupon}")
+    next_poll(page)
+    page.route("**/serving", lambda route: route.fulfill(json=route.fetch().json() | {"state": "paused"}))
+    page.route("**/claim", lambda route: route.abort())
+    with page.expect_event("requestfinished", lambda request: "/serving" in request.url):
+        page.clock.run_for(POLL_MS)
+    claim_button(page).click()
+    retrying = page.get_by_role("button", name="접속이 많아요")
+    expect(retrying).to_be_disabled()
+    page.clock.run_for(10_000)
+    expect(retrying).to_be_disabled()
+    page.unroute("**/claim")
+    page.clock.resume()
+    heading(page, "축하해요! 쿠폰을 받았어요")
+    assert all("ERR_FAILED" in said for said in complaints)
+    complaints.clear()
+
+
+@on_sqlite
+def test_a_click_is_not_lost_in_a_reload_that_has_begun(person, system):
+    page, _user = person()
+    coupon = offer()
+    page.goto(f"/coupons/{coupon}")
+    for address in (f"**/coupons/{coupon}", "**/claim"):
+        page.route(address, lambda route: None)  # never answered
+    with page.expect_event("requestfailed", lambda request: request.is_navigation_request()):
+        page.evaluate(
+            """() => setTimeout(() => {
+                location.replace(location.href);
+                setTimeout(() => document.querySelector("[data-claim] button").click(), 300);
+            })"""
+        )
+    expect(page.get_by_role("button", name="접수하는 중이에요")).to_be_disabled()
 
 
 @on_sqlite
@@ -232,6 +275,21 @@ def test_a_place_that_redis_lost_comes_back_by_itself(person, system):
         heading(page, re.compile(r"1\s*번"))
     heading(page, "축하해요! 쿠폰을 받았어요")
     expect(page.get_by_text("내 순번은 1번이었어요")).to_be_visible()
+
+
+@on_sqlite
+def test_a_place_comes_back_to_a_new_page_though_its_first_question_has_no_answer(person, system, complaints):
+    coupon = offer()
+    page, _user = person()
+    with first_in_line(page, coupon):
+        page.goto("/")
+        Line(line_redis(), coupon).forget()
+        page.route("**/ticket", lambda route: route.fulfill(status=503), times=1)
+        page.goto(f"/coupons/{coupon}")
+        heading(page, re.compile(r"1\s*번"))
+    heading(page, "축하해요! 쿠폰을 받았어요")
+    assert [("status of 503" in said) for said in complaints] == [True]
+    complaints.clear()
 
 
 @on_sqlite

@@ -2,14 +2,22 @@
 
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 from sqlalchemy import update
 
-from tests.browser.pages import claim_button, frozen, heading, offer, on_sqlite, paused
+from tests.browser.pages import (
+    claim_button,
+    frozen,
+    heading,
+    next_poll,
+    offer,
+    on_sqlite,
+    paused,
+    serve,
+    stop_clock,
+)
 from tests.builders import make_user, make_users
 from webapp import issuing
 from webapp.extensions import db, line_redis
@@ -22,15 +30,17 @@ NUMBER_1 = re.compile(r"1\s*번")
 PAST_THE_BREAK_MS = 45_000
 
 
-@contextmanager
-def counted(*contexts: BrowserContext) -> Iterator[list[str]]:
-    """Count the polls that reach the server from these browsers."""
-    asked: list[str] = []
-    for context in contexts:
-        context.on(
-            "request", lambda request: asked.append(request.url) if "/serving" in request.url else None
-        )
-    yield asked
+def polls(*pages: Page) -> list[Page]:
+    """Return a list that grows by a page whenever it polls."""
+    asking: list[Page] = []
+    for page in pages:
+        page.on("request", lambda request, of=page: "/serving" in request.url and asking.append(of))
+    return asking
+
+
+def wait_for_polls(page: Page, count: int) -> None:
+    for _ in range(count):
+        page.wait_for_event("requestfinished", lambda request: "/serving" in request.url)
 
 
 def stand_in_line(page: Page, user: int, before: int = 1) -> int:
@@ -121,17 +131,14 @@ def test_two_tabs_make_one_poller(person, system):
     second = first.context.new_page()
     second.goto(f"/coupons/{coupon}")
     heading(second, re.compile(r"2\s*번"))
-    with counted(first.context) as asked:
-        second.wait_for_event("request", lambda request: "/serving" in request.url)
-        del asked[:]
-        shown = [tab.locator("[data-field=updated]") for tab in (first, second)]
-        for _ in range(4):
-            second.wait_for_event("requestfinished", lambda request: "/serving" in request.url)
-        assert 3 <= len(asked) <= 4, "four polls of one tab, and none of the other"
-    for field in shown:
-        expect(field).not_to_have_text("–")
+    wait_for_polls(second, 2)
+    asking = polls(first, second)
+    wait_for_polls(second, 4)
+    assert set(asking) == {second}
+    for tab in (first, second):
+        expect(tab.locator("[data-field=updated]")).not_to_have_text("–")
     second.close()
-    first.wait_for_event("request", lambda request: "/serving" in request.url)
+    wait_for_polls(first, 1)
     resume(coupon)
     heading(first, "축하해요! 쿠폰을 받았어요")
 
@@ -142,11 +149,10 @@ def test_control_two_browsers_make_two_pollers(person, system):
     coupon = stand_in_line(first, user.id)
     second, _ = person(user)
     second.goto(f"/coupons/{coupon}")
-    with counted(first.context, second.context) as asked:
-        for _ in range(4):
-            second.wait_for_event("requestfinished", lambda request: "/serving" in request.url)
-        first.wait_for_event("requestfinished", lambda request: "/serving" in request.url)
-        assert len(asked) >= 7
+    wait_for_polls(second, 2)
+    asking = polls(first, second)
+    wait_for_polls(second, 4)
+    assert set(asking) == {first, second}
 
 
 def test_two_tabs_end_together(person, system):
@@ -197,16 +203,19 @@ def test_a_session_that_ends_in_mid_wait_goes_on_after_signing_in(person, system
 
 def test_a_tab_that_comes_back_to_the_front_asks_at_once(person, system):
     page, user = person()
+    stop_clock(page)
     coupon = stand_in_line(page, user)
-    page.wait_for_event("requestfinished", lambda request: "/serving" in request.url)
+    next_poll(page)
     set_hidden(page, True)
-    page.wait_for_event("requestfinished", lambda request: "/serving" in request.url)
+    next_poll(page)
     resume(coupon)
-    with counted(page.context) as asked:
-        assert issuing.admit(coupon) is not None
-        assert asked == []
-        set_hidden(page, False)
-        heading(page, "축하해요! 쿠폰을 받았어요")
+    asking = polls(page)
+    page.clock.run_for(14_000)
+    heading(page, re.compile(r"2\s*번"))
+    assert asking == []
+    set_hidden(page, False)
+    page.clock.resume()
+    heading(page, "축하해요! 쿠폰을 받았어요")
 
 
 def set_hidden(page: Page, hidden: bool) -> None:
@@ -222,16 +231,19 @@ def set_hidden(page: Page, hidden: bool) -> None:
 
 def test_stopped_updates_stay_stopped_until_they_are_wanted(person, system):
     page, user = person()
+    stop_clock(page)
     coupon = stand_in_line(page, user)
+    next_poll(page)
     toggle = page.get_by_role("button", name="새 소식 멈추기")
     toggle.click()
     expect(toggle).to_have_attribute("aria-pressed", "true")
     resume(coupon)
-    with counted(page.context) as asked:
-        threading.Event().wait(4)
-        assert asked == []
+    asking = polls(page)
+    page.clock.run_for(60_000)
     heading(page, re.compile(r"2\s*번"))
+    assert asking == []
     toggle.click()
+    page.clock.resume()
     heading(page, "축하해요! 쿠폰을 받았어요")
 
 
@@ -240,13 +252,13 @@ def test_the_number_ahead_never_goes_up(person, system):
     coupon = stand_in_line(page, user, before=5)
     ahead = page.locator("[data-field=ahead]")
     expect(ahead).to_have_text("5")
-    line = Line(line_redis(), coupon)
-    line_redis().hset(line.gate_key, "serving", 3)
+    serve(coupon, 3)
     expect(ahead).to_have_text("2")
     expect(page).to_have_title(re.compile(r"^\(2\) "))
-    line_redis().hset(line.gate_key, "serving", 0)
-    page.wait_for_event("requestfinished", lambda request: "/serving" in request.url)
-    page.wait_for_event("requestfinished", lambda request: "/serving" in request.url)
+    serve(coupon, 0)
+    with page.expect_response(lambda answer: "/serving" in answer.url and answer.json()["serving"] == 0):
+        pass
+    wait_for_polls(page, 1)
     expect(ahead).to_have_text("2")
 
 
