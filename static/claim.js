@@ -3,8 +3,8 @@ const facts = page.dataset;
 const form = page.querySelector("form");
 const button = form?.querySelector("button");
 const KOREA_MS = 9 * 3600_000;
-let offset = facts.nowMs - Date.now();
-let bestRoundTrip = Infinity;
+let least = facts.nowMs - Date.now();
+let offset = least;
 
 function put(name, text) {
   for (const place of page.querySelectorAll(`[data-field=${name}]`)) place.textContent = text;
@@ -43,9 +43,11 @@ async function claim(event) {
   }
 }
 
-addEventListener("news", ({ detail: { serving, roundTrip, offset: heard } }) => {
+addEventListener("news", ({ detail: { serving, roundTrip, heardAt } }) => {
   put("left", (serving.quota - serving.issued).toLocaleString());
-  if (roundTrip < bestRoundTrip) [bestRoundTrip, offset] = [roundTrip, heard];
+  if (serving.now_ms - heardAt <= least) return;
+  least = serving.now_ms - heardAt;
+  offset = least + roundTrip / 2;
 });
 form?.addEventListener("submit", claim);
 if (page.querySelector("[data-field=countdown]")) tick();

@@ -27,7 +27,7 @@ function reload(pause = 0) {
 }
 
 async function ask(url, headers) {
-  const answer = await fetch(url, { headers, signal: AbortSignal.timeout(8000) });
+  const answer = await fetch(url, { headers, cache: "no-store", signal: AbortSignal.timeout(8000) });
   if (answer.status < 500) return answer.json();
   throw { retryMs: answer.headers.get("Retry-After") * 1000 };
 }
@@ -79,7 +79,7 @@ async function poll() {
   const sentAt = performance.now();
   const serving = await ask(facts.servingUrl);
   const roundTrip = performance.now() - sentAt;
-  const news = { serving, roundTrip, offset: serving.now_ms + roundTrip / 2 - Date.now() };
+  const news = { serving, roundTrip, heardAt: Date.now() };
   news.restarted = String(serving.epoch) !== facts.epoch;
   const moved = news.restarted || serving.state !== facts.servingState || serving.serving >= mine;
   if (mine && (moved || ++polls % 5 === 0)) news.ticket = await askTicket(facts.receipt);

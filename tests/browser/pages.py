@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.builders import make_coupon, make_user
 from webapp.codes import ALPHABET
@@ -47,20 +47,30 @@ def claim_button(page: Page) -> Any:
     return page.get_by_role("button", name=CLAIM)
 
 
-def stop_clock(page: Page) -> None:
-    """Have time stand still in the pages that are opened next, whatever the machine is busy with."""
+def stop_clock(page: Page) -> datetime:
+    """Have time stand still in the pages that are opened next, whatever the machine is busy with; return the time."""
     now = datetime.now(UTC)
     page.clock.install(time=now - timedelta(hours=1))
     page.clock.pause_at(now)
+    return now
 
 
-def next_poll(page: Page) -> None:
+def next_poll(page: Page, within_ms: int = POLL_MS) -> None:
     """Let the time of a page whose clock was stopped go on until it has heard of a poll."""
     page.wait_for_function("async () => (await navigator.locks.query()).held.length")
     heard = "document.body.dataset.heard"
     before = page.evaluate(f"{heard} ??= (addEventListener('news', () => {heard}++), 0)")
-    page.clock.run_for(POLL_MS)
+    page.clock.run_for(within_ms)
     expect(page.locator("body")).not_to_have_attribute("data-heard", str(before))
+
+
+def mislead(page: Page, **said: Any) -> None:
+    """Have the page's polls hear this in place of what the server says."""
+
+    def answer(route: Route) -> None:
+        route.fulfill(json=route.fetch().json() | said)
+
+    page.route("**/serving", answer)
 
 
 def serve(coupon_id: int, number: int) -> None:

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from playwright.sync_api import Page, expect
 from sqlalchemy import update
@@ -15,6 +16,7 @@ from tests.browser.pages import (
     claim_button,
     give_place_away,
     heading,
+    mislead,
     next_poll,
     offer,
     on_sqlite,
@@ -117,13 +119,27 @@ def test_whoever_comes_after_the_end_sees_when_it_was(person, system):
 
 
 @on_sqlite
+def test_the_answer_that_says_the_latest_time_sets_the_countdown(person, system):
+    page, _user = person()
+    now = stop_clock(page)
+    page.goto(f"/coupons/{offer(opens_in=100 * 3600, closes_in=101 * 3600)}")
+    countdown = page.locator("[data-field=countdown]")
+    expect(countdown).to_have_text(re.compile("^(99:59|100:00)"))
+    for minutes, shown in ((30, "^99:(29|30)"), (20, "^99:(29|30)"), (50, "^99:(09|10)")):
+        mislead(page, now_ms=int((now + timedelta(minutes=minutes)).timestamp() * 1000))
+        next_poll(page, within_ms=3500)
+        page.clock.run_for(1000)
+        expect(countdown).to_have_text(re.compile(shown))
+
+
+@on_sqlite
 def test_a_click_is_not_lost_in_a_reload_that_was_planned(person, system, complaints):
     page, _user = person()
     stop_clock(page)
     coupon = offer()
     page.goto(f"/coupons/{coupon}")
     next_poll(page)
-    page.route("**/serving", lambda route: route.fulfill(json=route.fetch().json() | {"state": "paused"}))
+    mislead(page, state="paused")
     page.route("**/claim", lambda route: route.abort())
     with page.expect_event("requestfinished", lambda request: "/serving" in request.url):
         page.clock.run_for(POLL_MS)
