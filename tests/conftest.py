@@ -151,7 +151,7 @@ def installation(request: pytest.FixtureRequest) -> Iterator[Installation]:
     database = None
     if request.param == "mariadb":
         database = request.getfixturevalue("mariadb").database("installation")
-    with Installation(database_url=database) as running:
+    with Installation(database_url=database, count_requests=True) as running:
         yield running
 
 

@@ -22,10 +22,16 @@ class Installation:
     """`python -m deploy.local` on a port and a directory of its own, with nothing else in its environment.
 
     `.app` is an app of this process on the same stores, to look into them and to build what a test starts from.
+    With `count_requests` gunicorn writes an access log, and `requests` counts in it.
     """
 
     def __init__(
-        self, *, database_url: str | None = None, directory: Path | None = None, **environ: str
+        self,
+        *,
+        database_url: str | None = None,
+        directory: Path | None = None,
+        count_requests: bool = False,
+        **environ: str,
     ) -> None:
         self.directory = directory or Path(tempfile.mkdtemp(prefix="fc-"))
         self.port = free_port()
@@ -38,6 +44,8 @@ class Installation:
             **({"DATABASE_URL": database_url} if database_url else {}),
             **environ,
         }
+        if count_requests:
+            self.env["GUNICORN_CMD_ARGS"] = f"--graceful-timeout=2 --access-logfile={self.access_log}"
         self.process: subprocess.Popen[bytes] | None = None
         self._app: Flask | None = None
 
@@ -74,6 +82,14 @@ class Installation:
             self._app = None
         if self.process is not None:
             stop(self.process, wait_s=STOP_S)
+
+    @property
+    def access_log(self) -> Path:
+        return self.directory / "access.log"
+
+    def requests(self, method: str, path: str) -> int:
+        """Return how many of these the server has answered."""
+        return self.access_log.read_text().count(f'"{method} {path} HTTP')
 
     @property
     def stdout(self) -> str:
