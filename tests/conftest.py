@@ -127,6 +127,8 @@ def settings(database_url: str, redis_url: str) -> dict[str, Any]:
         "SQLALCHEMY_DATABASE_URI": database_url,
         "REDIS_URL": redis_url,
         "QUEUE_REDIS_URL": redis_url,
+        # Here the machine may be slow.
+        "SEEDING_WAIT_S": 30,
     }
 
 

@@ -1,6 +1,7 @@
 """Claim, admission, seeding and publishing against real stores."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import delete, event, func, select, update
@@ -300,6 +301,38 @@ def test_a_lost_gate_is_seeded_above_all_that_sql_knows_in_a_new_epoch():
     assert issuing.claim(coupon, users[2]).number == EPOCH_STEP + 1
     assert row(coupon).epoch == 2
     assert len(events(coupon, "epoch")) == 1
+
+
+def test_whoever_asks_for_a_lost_line_does_not_wait_for_a_slow_sql(app):
+    coupon, (user,) = make_coupon(), make_users(1)
+    forget_redis()
+    app.config["SEEDING_WAIT_S"] = 0.01
+    with issuing.locked_coupon(coupon):
+        for ask in (
+            issuing.serving,
+            partial(issuing.claim, user_id=user),
+            partial(issuing.standing, user_id=user),
+        ):
+            with pytest.raises(Refused, match="busy"):
+                ask(coupon)
+    app.config["SEEDING_WAIT_S"] = 30
+    assert issuing.claim(coupon, user).number == EPOCH_STEP + 1
+    assert len(events(coupon, "epoch")) == 1
+
+
+def test_only_so_many_lost_lines_wait_to_be_made(app, monkeypatch):
+    monkeypatch.setattr(issuing, "MOST_SEEDINGS", 1)
+    slow, other = make_coupon(), make_coupon()
+    forget_redis()
+    with issuing.locked_coupon(slow):
+        app.config["SEEDING_WAIT_S"] = 0.01
+        with pytest.raises(Refused, match="busy"):
+            issuing.serving(slow)
+        app.config["SEEDING_WAIT_S"] = 30
+        with pytest.raises(Refused, match="busy"):
+            issuing.serving(other)
+    assert issuing.serving(slow).epoch == 2
+    assert issuing.serving(other).epoch == 2
 
 
 def test_redis_wiped_in_mid_sale_no_over_issue_no_double_and_the_sale_goes_on(monkeypatch):

@@ -219,6 +219,20 @@ def test_a_redis_that_does_not_answer_is_told_by_the_app(app, client, signed_in,
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_whoever_waited_in_vain_does_not_wait_once_more(client, signed_in, monkeypatch):
+    coupon, token, asked = make_coupon(), csrf_token(client), []
+
+    def busy(*_: int) -> Any:
+        asked.append("claim")
+        raise issuing.Refused("busy", retry_ms=1000)
+
+    monkeypatch.setattr(issuing, "claim", busy)
+    answer = claim(client, coupon, accept=JSON, token=token)
+    assert (answer.status_code, answer.json["code"], answer.headers["Retry-After"]) == (503, "busy", "1")
+    assert asked == ["claim"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_policy_that_changes_is_not_hidden_by_a_kept_answer(client, signed_in):
     coupon, token = sold_out(signed_in), csrf_token(client)
     assert claim(client, coupon, accept=JSON, token=token).status_code == 410

@@ -63,5 +63,7 @@ DEFAULTS: dict[str, Any] = {
     "BABEL_TRANSLATION_DIRECTORIES": "translations",
     # Seconds that a statement waits for a row lock: a visitor must not wait longer than 2.5 s.
     "SQL_LOCK_WAIT_S": 2,
+    # Seconds that a visitor waits for a line that Redis lost and SQL has to make anew; then they hear "busy".
+    "SEEDING_WAIT_S": 0.5,
 }
 """Settings that no installation needs to change."""

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 BUSY_RETRY_S = 2
 STORE_FAILED = "firstcome.store_failed"
-"""Where the lane leaves the error of a store that did not answer it: nobody waits for the same store twice."""
+"""Where the lane leaves the error of what it waited for in vain: nobody waits for the same thing twice."""
 
 
 class Problem(NamedTuple):

@@ -8,12 +8,14 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import redis
+from flask import Flask, current_app
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
@@ -54,12 +56,15 @@ GRACE_MS = 4000
 coming. Who comes later still gets the old number back, and goes first from then on."""
 NEXT_RECEIPT_MS = 2500
 """How long after one receipt the next may come: with up to 2,000 people waiting a page asks at least every 2.4 s."""
-SEEDING_WAIT_S = 1.0
+SEEDERS, MOST_SEEDINGS = 4, 100
+"""Gates that a process makes at a time, and how many more may wait for that."""
 REVOKED = "revoked: "
 """What the reason of a rejection begins with, when the coupon was issued and taken back."""
 TOLD_AGAIN = timedelta(minutes=10)
 
-_seeding = threading.Lock()
+_seeders = ThreadPoolExecutor(SEEDERS, thread_name_prefix="seeder")
+_seedings: dict[tuple[Flask, int], Future[None]] = {}
+_starting = threading.Lock()
 
 
 class Refused(Exception):
@@ -116,7 +121,7 @@ def claim(coupon_id: int, user_id: int) -> Ticket:
     line = Line(line_redis(), coupon_id)
     claimed = line.claim(user_id)
     if claimed.answer is Answer.NO_GATE:
-        seed(coupon_id)
+        have_seeded(coupon_id)
         claimed = line.claim(user_id)
     if claimed.ring:
         ring(coupon_id)
@@ -132,7 +137,7 @@ def standing(coupon_id: int, user_id: int) -> Ticket:
     line = Line(line_redis(), coupon_id)
     found = line.standing(user_id)
     if found.answer is Answer.NO_GATE:
-        seed(coupon_id)
+        have_seeded(coupon_id)
         found = line.standing(user_id)
     if found.answer is Answer.NO_GATE:
         raise Refused("busy")
@@ -177,7 +182,7 @@ def serving(coupon_id: int) -> Serving:
     line = Line(line_redis(), coupon_id)
     gate = line.gate()
     if gate is None:
-        seed(coupon_id)
+        have_seeded(coupon_id)
         gate = line.gate()
     if gate is None:
         raise Refused("busy")
@@ -269,7 +274,8 @@ def publish(coupon_id: int) -> None:
 def publish_row(coupon: Any) -> bool:
     """Write a row of `coupons` to its gate, seed a missing gate, and return whether this call rang for the admission.
 
-    Safe at any moment: an older row cannot overwrite a newer one. Raises Refused(busy), redis.RedisError.
+    Safe at any moment: an older row cannot overwrite a newer one. Raises Refused(not_found) when the row is gone,
+    SQLAlchemyError, redis.RedisError.
     """
     if coupon.status == DRAFT:
         return False
@@ -325,18 +331,52 @@ def reconcile(coupon_id: int) -> None:
     publish(coupon_id)
 
 
-def seed(coupon_id: int) -> None:
-    """Create the missing gate from SQL, in a new epoch; nothing happens when it exists by then.
+def have_seeded(coupon_id: int) -> None:
+    """Have the missing gate made beside this request, which waits for it up to SEEDING_WAIT_S, however slow SQL is.
 
-    One caller a process works, the others wait for it up to SEEDING_WAIT_S.
-    Raises Refused(not_found) for an unknown coupon or a draft, Refused(busy) when the wait was in vain.
+    All who ask a process for the same gate wait for one making of it. Raises Refused(busy) when the wait was in vain,
+    and the gate is made all the same; and what `seed` raises.
     """
-    if not _seeding.acquire(timeout=SEEDING_WAIT_S):
-        raise Refused("busy", retry_ms=1000)
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    with _starting:
+        seeding = _seedings.get((app, coupon_id))
+        if seeding is None:
+            if len(_seedings) >= MOST_SEEDINGS:
+                raise Refused("busy", retry_ms=1000)
+            seeding = _seedings[app, coupon_id] = _seeders.submit(_seed_beside, app, coupon_id)
     try:
-        _seed(coupon_id)
+        seeding.result(timeout=app.config["SEEDING_WAIT_S"])
+    except TimeoutError:
+        raise Refused("busy", retry_ms=1000) from None
+
+
+def _seed_beside(app: Flask, coupon_id: int) -> None:
+    try:
+        with app.app_context():
+            seed(coupon_id)
+    except (redis.RedisError, SQLAlchemyError) as error:
+        # Whoever asked may have stopped waiting.
+        swallow("gate not made", error, "whoever asks next has it made", coupon_id=coupon_id)
+        raise
     finally:
-        _seeding.release()
+        with _starting:
+            del _seedings[app, coupon_id]
+
+
+def seed(coupon_id: int) -> None:
+    """Make the missing gate from SQL, in a new epoch; nothing happens when it exists by then.
+
+    Raises Refused(not_found) for an unknown coupon or a draft; SQLAlchemyError, redis.RedisError.
+    """
+    line = Line(line_redis(), coupon_id)
+    if line.stands():
+        return
+    with locked_coupon(coupon_id) as (connection, coupon):
+        if coupon is None or coupon.status == DRAFT:
+            raise Refused("not_found")
+        if not line.stands():
+            _begin_epoch(connection, line, coupon)
+            connection.commit()
 
 
 @contextmanager
@@ -523,18 +563,6 @@ def _event(coupon: Any, head: Head, ticket: Waiting, kind: str, reason: str, now
         "reason": reason,
         "at": now,
     }
-
-
-def _seed(coupon_id: int) -> None:
-    line = Line(line_redis(), coupon_id)
-    if line.stands():
-        return
-    with locked_coupon(coupon_id) as (connection, coupon):
-        if coupon is None or coupon.status == DRAFT:
-            raise Refused("not_found")
-        if not line.stands():
-            _begin_epoch(connection, line, coupon)
-            connection.commit()
 
 
 def _begin_epoch(connection: Connection, line: Line, coupon: Any) -> None:

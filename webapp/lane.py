@@ -94,8 +94,10 @@ class Lane:
                 return answer(int(found[1]), environ)
             except (redis.RedisError, SQLAlchemyError) as error:
                 environ[STORE_FAILED] = error
-            except Refused:
-                pass  # the app refuses it in its own words
+            except Refused as refused:
+                # The app refuses it in its own words; but nobody waits for the same thing twice.
+                if refused.code == "busy":
+                    environ[STORE_FAILED] = refused
         return None
 
     # The answers
@@ -107,6 +109,8 @@ class Lane:
         try:
             ticket = issuing.claim(coupon_id, _visitor(session).id)
         except Refused as refused:
+            if refused.code not in SHOWN_REFUSALS:
+                raise
             return self._refusal(coupon_id, refused.code, environ)
         if _wants_json(environ):
             body = ticket_json(coupon_id, _visitor(session).id, ticket)
@@ -166,8 +170,6 @@ class Lane:
         return answer
 
     def _refusal(self, coupon_id: int, code: str, environ: Environ) -> Answer | None:
-        if code not in SHOWN_REFUSALS:
-            return None
         if not _wants_json(environ):
             return self._to_page(coupon_id, code, environ)
         return None if code == "not_open" else self._same_refusal(code, environ)
