@@ -223,6 +223,41 @@ def test_each_planted_fault_is_found_by_the_right_check(plant, checks):
     assert failed(coupon) == checks
 
 
+DRIFTS = [
+    result_without_row,
+    row_without_result,
+    other_code,
+    in_two_places,
+    holder_waits,
+    counter_behind,
+    drifted("quota", "4"),
+    drifted("issued", "2"),
+    drifted("status", "paused"),
+    drifted("closes_at", "1"),
+    drifted("epoch", "7"),
+    drifted("revision", "1000000"),
+]
+
+
+@pytest.mark.parametrize("plant", DRIFTS)
+def test_reconcile_mends_every_drift_of_redis(plant, monkeypatch):
+    monkeypatch.setattr(issuing, "GRACE_MS", 0)
+    coupon, users = sale()
+    before = dict(line_of(coupon).results())
+    plant(coupon, users)
+    issuing.reconcile(coupon)
+    assert failed(coupon) == set()
+    assert dict(line_of(coupon).results()) == before
+    assert [(ticket.member, ticket.number) for ticket in line_of(coupon).standby()] == [
+        (str(users[3]), 4),
+        (str(users[4]), 5),
+    ]
+    policy.change_coupon(coupon, total_quantity=4)
+    issuing.admit(coupon)
+    assert issuing.standing(coupon, users[3]).state == "issued"
+    assert failed(coupon) == set()
+
+
 @contextmanager
 def unconstrained() -> Iterator[None]:
     """Replace the table by a copy without constraints, in which even what the database forbids can be planted."""

@@ -14,6 +14,15 @@ def policy(*, revision: int = 1, **changes) -> Policy:
     return Policy(revision=revision, **facts)
 
 
+def begin(
+    line: Line, policy: Policy, *, epoch: int = 1, known: int = 0, serving: int = 0, step: int = 0
+) -> int | None:
+    """Seed and open; return the floor."""
+    floor = line.seed(policy, epoch=epoch, known=known, serving=serving, step=step)
+    line.open(epoch)
+    return floor
+
+
 @pytest.fixture
 def line(app) -> Line:
     return Line(line_redis(), 7)
@@ -21,7 +30,7 @@ def line(app) -> Line:
 
 @pytest.fixture
 def open_line(line) -> Line:
-    assert line.seed(policy(), epoch=1, known=0, serving=0) == 0
+    assert begin(line, policy()) == 0
     return line
 
 
@@ -78,14 +87,14 @@ def test_without_a_gate_nothing_is_created(line):
     ],
 )
 def test_the_gate_decides(line, changes, answer):
-    line.seed(policy(**changes), epoch=1, known=0, serving=0)
+    begin(line, policy(**changes))
     assert line.claim(1).answer is answer
 
 
 def test_the_start_is_inside_the_period_and_the_end_is_not(line, monkeypatch):
     seconds, micros = line.redis.time()
     now_ms = seconds * 1000 + micros // 1000
-    line.seed(policy(opens_at_ms=now_ms, closes_at_ms=now_ms + 60_000), epoch=1, known=0, serving=0)
+    begin(line, policy(opens_at_ms=now_ms, closes_at_ms=now_ms + 60_000))
     assert line.claim(1).answer is Answer.WAITING
     line.write_gate(policy(revision=2, opens_at_ms=0, closes_at_ms=now_ms))
     assert line.claim(2).answer is Answer.CLOSED
@@ -173,14 +182,14 @@ def test_a_late_settle_also_clears_standby(open_line):
 
 def test_seeding_never_replaces_a_gate(open_line):
     open_line.claim(1)
-    assert open_line.seed(policy(), epoch=2, known=100, serving=0) is None
+    assert begin(open_line, policy(), epoch=2, known=100) is None
     assert (open_line.gate().epoch, open_line.gate().last) == (1, 1)
 
 
 @pytest.mark.parametrize("surviving", ["line_key", "standby_key"])
 def test_a_seeded_counter_is_above_the_floor_and_every_surviving_ticket(line, surviving):
     line.redis.zadd(getattr(line, surviving), {"9": 70})
-    line.seed(policy(), epoch=2, known=50, serving=40)
+    begin(line, policy(), epoch=2, known=50, serving=40)
     assert (line.claim(1).number, line.gate().serving) == (71, 40)
 
 
@@ -194,7 +203,7 @@ def test_every_script_survives_script_flush(open_line):
         open_line.settle(policy(revision=2), [])
         open_line.write_gate(policy(revision=2))
         open_line.to_standby()
-        open_line.seed(policy(), epoch=1, known=0, serving=0)
+        begin(open_line, policy())
 
     use_all()
     open_line.redis.script_flush()
@@ -265,7 +274,7 @@ def test_control_without_the_guard_a_clock_that_is_put_back_moves_old_arrivals(o
 
 def test_numbers_that_nobody_was_given_arrived_never(line):
     assert line.arrival(1) is None
-    line.seed(policy(), epoch=1, known=10, serving=0)
+    begin(line, policy(), known=10)
     line.claim(1)
     assert [line.arrival(number) for number in (0, 10, 12)] == [None] * 3
     assert line.arrival(11) is not None
@@ -274,7 +283,7 @@ def test_numbers_that_nobody_was_given_arrived_never(line):
 def test_a_new_epoch_knows_the_arrivals_that_survived_and_no_others(open_line):
     old = [open_line.claim(user) for user in (1, 2)]
     open_line.distrust()
-    assert open_line.seed(policy(), epoch=2, known=5, serving=0, step=1000) == 1000
+    assert begin(open_line, policy(), epoch=2, known=5, step=1000) == 1000
     new = [open_line.claim(3)]
     while arrived(new[-1]) == arrived(old[-1]):
         new.append(open_line.claim(3 + len(new)))
@@ -288,7 +297,7 @@ def test_every_gap_stays_unknown_also_when_an_epoch_has_to_begin_twice(open_line
     open_line.claim(1)
     for floor in (1000, 2000):
         open_line.distrust()
-        assert open_line.seed(policy(), epoch=2, known=0, serving=0, step=1000) == floor
+        assert begin(open_line, policy(), epoch=2, step=1000) == floor
     assert [open_line.arrival(number) for number in (2, 1000, 1001, 2000)] == [None] * 4
     assert open_line.arrival(1) is not None
 
@@ -296,7 +305,7 @@ def test_every_gap_stays_unknown_also_when_an_epoch_has_to_begin_twice(open_line
 def test_control_without_the_mark_a_forgotten_number_has_somebody_elses_time(open_line):
     open_line.claim(1)
     open_line.distrust()
-    open_line.seed(policy(), epoch=2, known=5, serving=0, step=1000)
+    begin(open_line, policy(), epoch=2, known=5, step=1000)
     assert open_line.arrival(4) is None
     open_line.redis.zrem(open_line.arrivals_key, "unknown:1000")
     assert open_line.arrival(4) == open_line.arrival(1)
@@ -305,7 +314,7 @@ def test_control_without_the_mark_a_forgotten_number_has_somebody_elses_time(ope
 def test_a_line_that_lost_its_gate_forgets_its_arrivals(open_line):
     open_line.claim(1)
     open_line.redis.delete(open_line.gate_key)
-    open_line.seed(policy(), epoch=2, known=0, serving=0, step=1000)
+    begin(open_line, policy(), epoch=2, step=1000)
     assert open_line.arrival(1) is None
     assert arrivals(open_line) == []
 
@@ -332,14 +341,14 @@ def test_no_script_builds_a_key_name():
     from webapp.line import __file__ as line_file
 
     scripts = list((__import__("pathlib").Path(line_file).parent / "lua").glob("*.lua"))
-    assert len(scripts) == 10
+    assert len(scripts) == 11
     for script in scripts:
         code = "\n".join(row.split("--")[0] for row in script.read_text().splitlines())
         assert "coupon" not in code, script.name
 
 
 def test_large_numbers_stay_exact(line):
-    line.seed(policy(), epoch=2, known=10**15, serving=0)
+    begin(line, policy(), epoch=2, known=10**15)
     assert line.claim(1).number == 10**15 + 1
     assert numbers(line) == [("1", 10**15 + 1)]
     assert line.claim(1).number == 10**15 + 1

@@ -11,10 +11,10 @@ from sqlalchemy import select
 from deploy.processes import free_port
 from deploy.stores import Valkey
 from tests.builders import make_coupon, make_user, make_users, sign_in
-from webapp import issuing, policy
+from webapp import audit, issuing, policy
 from webapp.extensions import connect_redis, db, line_redis
 from webapp.issuing import EPOCH_STEP
-from webapp.line import Line
+from webapp.line import Answer, Line
 from webapp.models import Coupon, CouponIssue, LineEvent
 from webapp.tickets import RECEIPT_HEADER
 
@@ -145,12 +145,137 @@ def test_a_receipt_is_worth_nothing_once_it_was_decided():
 
 
 def test_a_receipt_gives_no_number_that_the_counter_may_give_again():
-    coupon, users = make_coupon(), make_users(2)
+    coupon, users = make_coupon(), make_users(3)
     claim_all(coupon, users[:1])
-    beyond = issuing.restore(coupon, users[1], number=2, epoch=1)
-    assert beyond.state == "lost"
-    assert issuing.restore(coupon, users[1], number=1, epoch=2).state == "lost"
-    assert issuing.restore(coupon, users[1], number=1, epoch=1).state == "lost"
+    line_redis().flushall()
+    claim_all(coupon, users[:1])
+    assert issuing.restore(coupon, users[1], number=EPOCH_STEP + 2, epoch=1).state == "lost"
+    assert issuing.restore(coupon, users[1], number=EPOCH_STEP + 1, epoch=2).state == "lost"
+    assert issuing.claim(coupon, users[2]).number == EPOCH_STEP + 2
+
+
+def rewind(coupon_id: int, users: list[int], *, last: int) -> None:
+    """Have Redis forget some tickets without a restart, by which it would be noticed."""
+    line_redis().zrem(line_of(coupon_id).line_key, *users)
+    line_redis().hset(line_of(coupon_id).gate_key, "last", last)
+
+
+def test_a_receipt_that_is_ahead_of_the_counter_tells_that_redis_lost_data():
+    coupon, users = make_coupon(quota=3), make_users(4)
+    tickets = claim_all(coupon, users[:3])
+    rewind(coupon, users[1:3], last=1)
+    for user in (users[2], users[1]):
+        assert give_back(coupon, user, tickets[user]).number == tickets[user].number
+    assert issuing.claim(coupon, users[3]).number == EPOCH_STEP + 1
+    assert epochs(coupon) == ["the counter was behind SQL or a receipt"]
+    issuing.admit(coupon)
+    assert winners(coupon) == users[:3]
+
+
+def test_control_without_the_word_of_a_receipt_its_number_becomes_somebody_elses():
+    coupon, users = make_coupon(quota=3), make_users(4)
+    tickets = claim_all(coupon, users[:3])
+    rewind(coupon, users[1:3], last=1)
+    claim_all(coupon, users[3:])
+    assert give_back(coupon, users[1], tickets[users[1]]).state == "lost"
+
+
+def test_a_receipt_of_an_epoch_that_nobody_remembers_begins_one_above_it_once():
+    coupon, users = make_coupon(), make_users(3)
+    claim_all(coupon, users[:1])
+    far = 3 * EPOCH_STEP + 5
+    assert issuing.restore(coupon, users[1], number=far, epoch=4).number == far
+    assert issuing.restore(coupon, users[2], number=far - 1, epoch=4).number == far - 1
+    assert issuing.serving(coupon).epoch == 5
+    assert len(epochs(coupon)) == 1
+    assert audit.run(coupon).ok
+
+
+def test_a_receipt_that_comes_before_the_new_epoch_is_not_called_lost(own_valkey):
+    coupon, users = make_coupon(quota=2), make_users(2)
+    claim_all(coupon, users[:1])
+    saved = save(own_valkey)
+    tickets = claim_all(coupon, users[1:])
+    come_back_with(own_valkey, saved)
+    assert give_back(coupon, users[1], tickets[users[1]]).number == tickets[users[1]].number
+    assert issuing.serving(coupon).epoch == 3, "one for each start of the server"
+
+
+class Died(BaseException):
+    """Where a process is killed."""
+
+
+def die(*_args, **_options) -> None:
+    raise Died
+
+
+def die_seeding(coupon_id: int) -> None:
+    with pytest.raises(Died):
+        issuing.seed(coupon_id)
+
+
+def test_whoever_dies_before_sql_knows_of_an_epoch_has_given_no_number_in_it(monkeypatch):
+    coupon, users = make_coupon(), make_users(1)
+    line_redis().flushall()
+    with monkeypatch.context() as patch:
+        after(patch, issuing, "_begin_epoch", die)
+        die_seeding(coupon)
+    assert line_of(coupon).gate().epoch == 2
+    assert line_of(coupon).claim(users[0]).answer is Answer.NO_GATE
+    assert line_of(coupon).head(10) is None
+    assert issuing.claim(coupon, users[0]).number == 2 * EPOCH_STEP + 1
+    assert epochs(coupon) == ["Redis started anew with older data"]
+    assert audit.run(coupon).ok
+
+
+def test_control_a_gate_that_is_open_before_the_commit_gives_numbers_that_sql_knows_nothing_of(monkeypatch):
+    coupon, users = make_coupon(), make_users(1)
+    line_redis().flushall()
+    with monkeypatch.context() as patch:
+        after(patch, Line, "seed", lambda line, _policy, *, epoch, **_: line.open(epoch))
+        after(patch, issuing, "_begin_epoch", die)
+        die_seeding(coupon)
+    issuing.claim(coupon, users[0])
+    assert epochs(coupon) == []
+    assert not audit.run(coupon).ok
+
+
+def test_whoever_dies_before_opening_an_epoch_leaves_it_to_the_next(monkeypatch):
+    coupon, users = make_coupon(), make_users(1)
+    line_redis().flushall()
+    with monkeypatch.context() as patch:
+        patch.setattr(Line, "open", die)
+        die_seeding(coupon)
+    assert line_of(coupon).claim(users[0]).answer is Answer.NO_GATE
+    assert issuing.claim(coupon, users[0]).number == EPOCH_STEP + 1
+    assert epochs(coupon) == ["Redis lost the line"]
+    assert audit.run(coupon).ok
+
+
+def after(patch, owner, name, act) -> None:
+    original = getattr(owner, name)
+
+    def acting(*args, **options):
+        result = original(*args, **options)
+        act(*args, **options)
+        return result
+
+    patch.setattr(owner, name, acting)
+
+
+def test_an_epoch_is_opened_by_whoever_began_it_only():
+    coupon, (user,) = make_coupon(), make_users(1)
+    line = line_of(coupon)
+    line.distrust()
+    begin = {"known": 0, "serving": 0, "step": EPOCH_STEP}
+    policy_now = line.gate().policy
+    line.seed(policy_now, epoch=2, **begin)
+    line.seed(policy_now, epoch=3, **begin)
+    assert not line.open(2)
+    assert line.claim(user).answer is Answer.NO_GATE
+    assert line.open(3)
+    assert not line.open(3)
+    assert line.claim(user).number == 2 * EPOCH_STEP + 1
 
 
 def test_a_place_that_cannot_be_given_back_is_written_down_once():
@@ -205,6 +330,22 @@ def test_a_restart_that_lost_nothing_keeps_every_ticket_and_gives_no_number_twic
     assert epochs(coupon) == ["Redis started anew with older data"]
 
 
+def save(valkey: Valkey) -> Path:
+    """Keep what is in the file now, and return where."""
+    valkey.stop()
+    saved = valkey.directory / "saved"
+    shutil.copytree(valkey.directory / "appendonlydir", saved)
+    valkey.start()
+    return saved
+
+
+def come_back_with(valkey: Valkey, saved: Path) -> None:
+    valkey.kill()
+    shutil.rmtree(valkey.directory / "appendonlydir")
+    saved.rename(valkey.directory / "appendonlydir")
+    valkey.start()
+
+
 def test_nobody_is_admitted_between_a_restart_and_the_new_epoch(own_valkey):
     coupon, users = make_coupon(quota=9), make_users(2)
     claim_all(coupon, users)
@@ -218,16 +359,10 @@ def test_nobody_is_admitted_between_a_restart_and_the_new_epoch(own_valkey):
 def test_a_redis_that_came_back_with_older_data_is_noticed_and_healed(own_valkey):
     coupon, users = make_coupon(quota=2), make_users(4)
     tickets = claim_all(coupon, users[:1])
-    own_valkey.stop()
-    saved = own_valkey.directory / "saved"
-    shutil.copytree(own_valkey.directory / "appendonlydir", saved)
-    own_valkey.start()
+    saved = save(own_valkey)
     line_redis().hset(line_of(coupon).gate_key, "run_id", line_redis().info("server")["run_id"])
     tickets |= claim_all(coupon, users[1:3])
-    own_valkey.kill()
-    shutil.rmtree(own_valkey.directory / "appendonlydir")
-    saved.rename(own_valkey.directory / "appendonlydir")
-    own_valkey.start()
+    come_back_with(own_valkey, saved)
 
     assert issuing.claim(coupon, users[3]).number > max(ticket.number for ticket in tickets.values())
     assert [issuing.standing(coupon, user).state for user in users[1:3]] == ["none", "none"]
@@ -245,6 +380,7 @@ def test_a_gate_that_is_behind_sql_is_not_admitted_from():
     assert issuing.admit(coupon).issued == 0
     assert issuing.claim(coupon, users[1]).number == EPOCH_STEP + 1
     assert issuing.admit(coupon).issued == 2
+    assert epochs(coupon) == ["the counter was behind SQL or a receipt"]
 
 
 def test_a_change_of_policy_reaches_a_restarted_redis(own_valkey):

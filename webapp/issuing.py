@@ -7,12 +7,12 @@ leaves Redis behind, never ahead, and the next run finds the rows and tells it a
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 from flask import Flask, current_app
@@ -38,6 +38,7 @@ from webapp.models import (
 from webapp.swallowed import swallow
 
 log = logging.getLogger(__name__)
+Found = TypeVar("Found", lines.Claimed, lines.Standing)
 
 ADMISSION_JOB = "jobs.admission.admit"
 BATCH = 2000
@@ -119,10 +120,7 @@ def claim(coupon_id: int, user_id: int) -> Ticket:
     Raises Refused(not_open, closed, sold_out, not_found, busy); redis.RedisError when Redis does not answer.
     """
     line = Line(line_redis(), coupon_id)
-    claimed = line.claim(user_id)
-    if claimed.answer is Answer.NO_GATE:
-        have_seeded(coupon_id)
-        claimed = line.claim(user_id)
+    claimed = _asked(coupon_id, lambda: line.claim(user_id))
     if claimed.ring:
         ring(coupon_id)
     if claimed.answer is Answer.NOT_OPEN:
@@ -135,27 +133,35 @@ def claim(coupon_id: int, user_id: int) -> Ticket:
 def standing(coupon_id: int, user_id: int) -> Ticket:
     """Return where the user stands, from Redis alone. Raises Refused(not_found, busy), redis.RedisError."""
     line = Line(line_redis(), coupon_id)
-    found = line.standing(user_id)
-    if found.answer is Answer.NO_GATE:
-        have_seeded(coupon_id)
-        found = line.standing(user_id)
-    if found.answer is Answer.NO_GATE:
-        raise Refused("busy")
-    return _ticket(found)
+    return _ticket(_asked(coupon_id, lambda: line.standing(user_id)))
 
 
 def restore(coupon_id: int, user_id: int, *, number: int, epoch: int) -> Ticket:
     """Give a place back that Redis lost, for a receipt whose signature was checked; a repeat changes nothing.
 
-    Whoever has a ticket or a result gets that instead. The state is lost when the number is not free any more.
+    Whoever has a ticket or a result gets that instead. The state is lost when the number is not free any more. A
+    receipt that is ahead of the counter tells that Redis lost data; a new epoch begins then, above it. Raises
+    Refused(not_found, busy), redis.RedisError.
     """
-    found = Line(line_redis(), coupon_id).restore(
-        user_id, number=number, epoch=epoch, next_ms=NEXT_RECEIPT_MS
+    line = Line(line_redis(), coupon_id)
+    found = _asked(
+        coupon_id, lambda: line.restore(user_id, number=number, epoch=epoch, next_ms=NEXT_RECEIPT_MS)
     )
     if found.answer is Answer.NO_TICKET:
         _record_lost(coupon_id, user_id, number, epoch)
         return Ticket("lost", found.epoch)
     return _ticket(found)
+
+
+def _asked(coupon_id: int, ask: Callable[[], Found]) -> Found:
+    """Ask the line; where it has no gate, or none to be trusted, have one made and ask once more."""
+    found = ask()
+    if found.answer is Answer.NO_GATE:
+        have_seeded(coupon_id)
+        found = ask()
+        if found.answer is Answer.NO_GATE:
+            raise Refused("busy")
+    return found
 
 
 def _record_lost(coupon_id: int, user_id: int, number: int, epoch: int) -> None:
@@ -321,14 +327,28 @@ def revoked_reason(reason: str) -> str:
 
 
 def reconcile(coupon_id: int) -> None:
-    """Rebuild in Redis all that SQL knows: the gate and the results. Safe at any moment, also during a sale."""
+    """Rebuild in Redis what SQL knows, the gate and the results, and take away what SQL contradicts.
+
+    Safe at any moment, also during a sale; a repeat changes nothing. A gate that is ahead of SQL (SQL came back with
+    older data), or whose counter is behind it, ends with its epoch. A place in line that Redis lost is no fact of SQL:
+    its owner's receipt brings it back. Raises Refused(not_found), SQLAlchemyError, redis.RedisError.
+    """
     line = Line(line_redis(), coupon_id)
     with locked_coupon(coupon_id) as (connection, coupon):
         if coupon is None or coupon.status == DRAFT:
             raise Refused("not_found")
-        line.restore_results(_known_results(connection, coupon_id))
+        line.rebuild_results(_known_results(connection, coupon_id))
+        gate = line.gate()
+        if gate is not None and not _fits(gate, coupon, _highest_number(connection, coupon_id)):
+            line.distrust()
         connection.commit()
     publish(coupon_id)
+    line.to_standby()
+
+
+def _fits(gate: Gate, coupon: Any, decided: int) -> bool:
+    """Whether the gate can be a copy of the row, and its counter gave every number that SQL decided."""
+    return gate.epoch == coupon.epoch and gate.policy.revision <= coupon.revision and gate.last >= decided
 
 
 def have_seeded(coupon_id: int) -> None:
@@ -366,6 +386,9 @@ def _seed_beside(app: Flask, coupon_id: int) -> None:
 def seed(coupon_id: int) -> None:
     """Make the missing gate from SQL, in a new epoch; nothing happens when it exists by then.
 
+    The gate is written first and opened after the commit, so that no number is given in an epoch of which SQL does not
+    know. Whoever dies in between leaves a gate that gives none, and the next caller opens it, or begins anew.
+
     Raises Refused(not_found) for an unknown coupon or a draft; SQLAlchemyError, redis.RedisError.
     """
     line = Line(line_redis(), coupon_id)
@@ -374,9 +397,13 @@ def seed(coupon_id: int) -> None:
     with locked_coupon(coupon_id) as (connection, coupon):
         if coupon is None or coupon.status == DRAFT:
             raise Refused("not_found")
-        if not line.stands():
-            _begin_epoch(connection, line, coupon)
+        if line.stands():
+            return
+        epoch = coupon.epoch
+        if line.begun() != epoch:
+            epoch = _begin_epoch(connection, line, coupon)
             connection.commit()
+    line.open(epoch, grace_ms=GRACE_MS if epoch > 1 else 0)
 
 
 @contextmanager
@@ -565,21 +592,32 @@ def _event(coupon: Any, head: Head, ticket: Waiting, kind: str, reason: str, now
     }
 
 
-def _begin_epoch(connection: Connection, line: Line, coupon: Any) -> None:
-    """Seed the gate and write down that a life of the line began; after the first one, receipts are awaited."""
-    epoch, decided = coupon.epoch + 1, _highest_number(connection, coupon.id)
-    known, survived = max(coupon.last_number, decided), line.gate() is not None
-    step, grace_ms = (EPOCH_STEP, GRACE_MS) if epoch > 1 else (0, 0)
+def _begin_epoch(connection: Connection, line: Line, coupon: Any) -> int:
+    """Seed the gate, write down that a life of the line begins, and return its number; the caller commits and opens."""
+    survived, decided = line.gate(), _highest_number(connection, coupon.id)
+    epoch: int = max(coupon.epoch, survived.epoch if survived and survived.opened else 0) + 1
     line.restore_results(_known_results(connection, coupon.id))
     floor = line.seed(
-        policy_of(coupon), epoch=epoch, known=known, serving=decided, step=step, grace_ms=grace_ms
+        policy_of(coupon),
+        epoch=epoch,
+        known=max(coupon.last_number, decided),
+        serving=decided,
+        step=EPOCH_STEP if epoch > 1 else 0,
     )
     connection.execute(update(Coupon).where(Coupon.id == coupon.id).values(epoch=epoch, last_number=floor))
     if epoch > 1:
         log.warning("coupon %s: epoch %s begins above number %s", coupon.id, epoch, floor)
-        reason = "Redis started anew with older data" if survived else "Redis lost the line"
         event = {"coupon_id": coupon.id, "epoch": epoch, "kind": "epoch", "ticket_number": floor}
-        connection.execute(insert(LineEvent).values(**event, reason=reason, at=utcnow()))
+        connection.execute(insert(LineEvent).values(**event, reason=_what_happened(survived), at=utcnow()))
+    return epoch
+
+
+def _what_happened(survived: Gate | None) -> str:
+    if survived is None:
+        return "Redis lost the line"
+    if survived.doubted:
+        return "the counter was behind SQL or a receipt"
+    return "Redis started anew with older data"
 
 
 def _highest_number(connection: Connection, coupon_id: int) -> int:
@@ -650,4 +688,4 @@ def _ms(moment: datetime) -> int:
 
 _IDS: Any = bindparam("ids", expanding=True, literal_execute=True)
 """User ids in an IN; they are integers, and written into the statement as they are."""
-_REFUSALS = {Answer.CLOSED: "closed", Answer.SOLD_OUT: "sold_out", Answer.NO_GATE: "busy"}
+_REFUSALS = {Answer.CLOSED: "closed", Answer.SOLD_OUT: "sold_out"}

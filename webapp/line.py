@@ -4,8 +4,10 @@ Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
 
     {coupon:7}:gate      hash    epoch, revision, status, quota, issued, opens_at, closes_at (ms), last (number
                                  given), serving (highest number decided), sold_out (0 or 1), sold_out_at (ms),
-                                 grace_until and grace_end (ms), run_id (of the server that the gate belongs to),
-                                 floor (this epoch's numbers lie above), arrived (last bucket of the arrivals)
+                                 grace_until and grace_end (ms), begun (run id of the server in whose life this epoch
+                                 was begun), which becomes run_id when SQL knows of the epoch, floor (this epoch's
+                                 numbers lie above), arrived (last bucket of the arrivals), heard (number that a receipt
+                                 told of and the counter did not know)
     {coupon:7}:line      zset    user id -> ticket number, who waits
     {coupon:7}:standby   zset    user id -> ticket number, who waited when the quota ran out
     {coupon:7}:results   hash    user id -> "issued:<number>:<code>" or "rejected:<number>:<reason>"
@@ -113,7 +115,10 @@ class Policy:
 
 @dataclass(frozen=True)
 class Gate:
-    """The gate, how many wait, and Redis's clock at that instant."""
+    """The gate, how many wait, and Redis's clock at that instant.
+
+    Not `opened`: nobody got a number in its epoch yet. `doubted`: its counter was found to be behind.
+    """
 
     policy: Policy
     epoch: int
@@ -122,6 +127,8 @@ class Gate:
     sold_out: bool
     sold_out_at_ms: int | None
     floor: int
+    opened: bool
+    doubted: bool
     waiting: int
     now_ms: int
 
@@ -179,22 +186,29 @@ class Line:
             int(self._run("write_gate", [self.gate_key, self.line_key, self.standby_key], policy.args())) >= 0
         )
 
-    def seed(
-        self, policy: Policy, *, epoch: int, known: int, serving: int, step: int = 0, grace_ms: int = 0
-    ) -> int | None:
+    def seed(self, policy: Policy, *, epoch: int, known: int, serving: int, step: int = 0) -> int | None:
         """Begin an epoch and return its floor; None, and nothing changed, when a gate of this server stands.
 
-        The floor is above `known` and every surviving ticket: the next multiple of `step`, if there is a step.
+        The floor is above `known` and every surviving ticket: the next multiple of `step`, if there is a step. Nobody
+        gets a number before `open`.
         """
         keys = [self.gate_key, self.line_key, self.standby_key, self.arrivals_key]
-        args = [*policy.args(), epoch, known, serving, step, grace_ms]
-        floor = int(self._run("seed_gate", keys, args))
+        floor = int(self._run("seed_gate", keys, [*policy.args(), epoch, known, serving, step]))
         return None if floor < 0 else floor
+
+    def open(self, epoch: int, *, grace_ms: int = 0) -> bool:
+        """Have an epoch that was begun give numbers; return False, and change nothing, when another was begun since.
+
+        Call it when SQL knows of the epoch. Admission waits `grace_ms` for receipts, and up to twice as long while they
+        come in.
+        """
+        return bool(self._run("open_gate", [self.gate_key], [epoch, grace_ms]))
 
     def restore(self, user_id: int, *, number: int, epoch: int, next_ms: int = 0) -> Standing:
         """Put a lost ticket back at its number, if it is nobody's; a repeat changes nothing.
 
-        Where admission waits for receipts, it goes on waiting for `next_ms`, at most until grace_end.
+        Where admission waits for receipts, it goes on waiting for `next_ms`, at most until grace_end. A receipt that
+        is ahead of the counter has the next caller begin a new epoch, above it.
         """
         keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
         answer, *rest = self._run("restore_ticket", keys, [user_id, number, epoch, next_ms])
@@ -214,6 +228,21 @@ class Line:
             items = list(results.items())
             for start in range(0, len(items), RESTORE_CHUNK):
                 pipe.hset(self.results_key, mapping=dict(items[start : start + RESTORE_CHUNK]))
+            pipe.execute()
+
+    def rebuild_results(self, results: Mapping[str, str]) -> None:
+        """Make the results these and no others, and take who has one out of the line and of standby.
+
+        Call it while the coupon's row is locked, with all that SQL knows.
+        """
+        unknown, known = [user for user, _ in self.results() if user not in results], list(results)
+        self.restore_results(results)
+        with self.redis.pipeline(transaction=False) as pipe:
+            for start in range(0, len(unknown), RESTORE_CHUNK):
+                pipe.hdel(self.results_key, *unknown[start : start + RESTORE_CHUNK])
+            for start in range(0, len(known), RESTORE_CHUNK):
+                pipe.zrem(self.line_key, *known[start : start + RESTORE_CHUNK])
+                pipe.zrem(self.standby_key, *known[start : start + RESTORE_CHUNK])
             pipe.execute()
 
     def results(self) -> Iterator[tuple[str, str]]:
@@ -253,9 +282,19 @@ class Line:
         return int(buckets[0]) * BUCKET_MS
 
     def stands(self) -> bool:
-        """Return whether there is a gate, and it belongs to this life of the server."""
-        run_id = self.redis.hget(self.gate_key, "run_id")
-        return run_id is not None and run_id == self.redis.info("server")["run_id"]
+        """Return whether there is a gate that is open, and belongs to this life of the server."""
+        return self._epoch_of_this_life("run_id") is not None
+
+    def begun(self) -> int | None:
+        """Return the epoch that was begun in this life of the server and is not open yet, None when there is none."""
+        return self._epoch_of_this_life("begun")
+
+    def _epoch_of_this_life(self, field: str) -> int | None:
+        with self.redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(self.gate_key, field, "epoch")
+            pipe.info("server")
+            (life, epoch), server = pipe.execute()
+        return int(epoch) if epoch and life == server["run_id"] else None
 
     def ring(self) -> bool:
         """Set the bell when somebody waits and nobody rang; True tells the caller to enqueue one admission job."""
@@ -292,6 +331,8 @@ def _gate(fields: dict[str, str], waiting: int, now_ms: int) -> Gate:
         sold_out=fields["sold_out"] == "1",
         sold_out_at_ms=int(sold_out_at) if sold_out_at else None,
         floor=int(fields["floor"]),
+        opened="begun" not in fields,
+        doubted=not fields.keys() & {"begun", "run_id"},
         waiting=waiting,
         now_ms=now_ms,
     )

@@ -21,7 +21,7 @@ from jobs.load import Answer, send_all
 from tests.conftest import close, settings
 from tests.faults.proxy import Proxy
 from webapp import create_app
-from webapp.extensions import SWEEPER_ALIVE_KEY, line_redis
+from webapp.extensions import SWEEPER_ALIVE_KEY, connect_redis, line_redis
 
 READY_S = 30
 PAUSE_S = 0.3
@@ -102,11 +102,13 @@ class Site:
         self.redis_proxy = Proxy(self.valkey.port) if proxied else None
         self.sql_proxy = Proxy(mariadb.port) if proxied else None
         self.web = Part(self, "web", self._gunicorn(bool(wrong.get("web"))), TAMPER=wrong.get("web", ""))
-        worker = [sys.executable, "-m", "tests.faults.tampered", "jobs.worker"]
+        python = [sys.executable, "-m", "tests.faults.tampered"]
         self.workers = [
-            Part(self, f"worker{number}", worker, TAMPER=wrong.get("worker", "")) for number in range(workers)
+            Part(self, f"worker{number}", [*python, "jobs.worker"], TAMPER=wrong.get("worker", ""))
+            for number in range(workers)
         ]
-        self.sweepers = [Part(self, "sweeper", [sys.executable, "-m", "jobs.sweeper"])] if sweeper else []
+        sweeping = Part(self, "sweeper", [*python, "jobs.sweeper"], TAMPER=wrong.get("sweeper", ""))
+        self.sweepers = [sweeping] if sweeper else []
 
     @property
     def parts(self) -> list[Part]:
@@ -162,6 +164,19 @@ class Site:
         self.valkey.stop()
         for proxy in self.proxies:
             proxy.stop()
+
+    def fail_over(self, replica: Valkey) -> None:
+        """Kill Redis and have a replica take its place, for our processes and for the test. Needs `proxied`."""
+        assert self.redis_proxy is not None
+        self.valkey.kill()
+        self.kills += 1
+        self.valkey = replica
+        self.redis_proxy.target_port = replica.port
+        self.redis_proxy.cut()
+        for name, options in (("line", {"decode_responses": True}), ("bells", {})):
+            self.app.extensions[name].connection_pool.disconnect()
+            self.app.extensions[name] = connect_redis(replica.url, **options)
+        line_redis().replicaof("NO", "ONE")
 
     def is_ready(self) -> bool:
         """Whether every part that there should be answers."""

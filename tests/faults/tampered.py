@@ -60,6 +60,8 @@ STEPS: dict[str, tuple[Callable[..., None], Any, str]] = {
     "committed": (before, Line, "settle"),
     "settled": (after, Line, "settle"),
     "next batch": (after, issuing, "_admit_batch"),
+    "epoch begun": (after, Line, "seed"),
+    "epoch known": (before, Line, "open"),
 }
 """Where a process can be told to die: before or after a function of ours."""
 
@@ -226,6 +228,18 @@ def no_floor() -> None:
     Line.seed = from_one  # type: ignore[method-assign]
 
 
+def early_epoch() -> None:
+    """A new epoch gives numbers before SQL knows of it."""
+    seed = Line.seed
+
+    def opening(self: Line, policy: Any, **options: Any) -> int | None:
+        floor = seed(self, policy, **options)
+        self.open(options["epoch"])
+        return floor
+
+    Line.seed = opening  # type: ignore[method-assign]
+
+
 def no_grace() -> None:
     """A new epoch does not wait for receipts."""
     issuing.GRACE_MS = 0
@@ -281,6 +295,7 @@ GUARDS: dict[str, Callable[[], None]] = {
         "own_counter",
         "no_look_for_a_ticket",
         "no_floor",
+        "early_epoch",
         "no_grace",
         "no_ring_at_start",
         "patient_redis",

@@ -5,8 +5,10 @@ import time
 
 import pytest
 
-from deploy.processes import wait_until
+from deploy.processes import free_port, wait_until
+from deploy.stores import Valkey
 from tests.faults.history import Broken, History
+from tests.faults.proxy import Proxy
 from webapp.extensions import line_redis
 from webapp.issuing import EPOCH_STEP
 from webapp.line import Line
@@ -141,6 +143,105 @@ def flushed_before_a_thousand(start, open_sale, **options) -> History:
     # As far back as they stand, that is at most so long after the last time, whoever they are.
     history.poll(range(1000), spread_s=1.2 * next_ms(1000) / 1000)
     return history
+
+
+def test_10_a_replica_that_is_behind_takes_over(start, open_sale):
+    history = failed_over(start, open_sale)
+    newcomers = range(300, 350)
+    history.claim(newcomers)
+    assert min(history.numbers[index][0] for index in newcomers) > EPOCH_STEP
+    assert set(history.poll(range(300))) == {"waiting"}
+    change_coupon(history.coupon_id, status=LIVE)
+    history.check()
+    assert {number for _, number, _ in history.rows()} == set(range(1, 201))
+
+
+def test_10_control_a_replica_passes_for_what_it_replaced(start, open_sale):
+    history = failed_over(start, open_sale, noticed=False)
+    history.claim(range(300, 350))
+    history.poll(range(300))
+    change_coupon(history.coupon_id, status=LIVE)
+    with pytest.raises(Broken, match=r"I4|I7"):
+        history.check()
+
+
+def failed_over(start, open_sale, *, noticed: bool = True) -> History:
+    """Have 300 wait, and Redis replaced by a replica that heard of the first 150 only.
+
+    Not `noticed`: it says that it is the server to which the gate belongs, before anybody asks.
+    """
+    site = start(proxied=True, valkey_options=["--repl-diskless-sync-delay", "0"])
+    history = open_sale(site, people=350, quota=200)
+    change_coupon(history.coupon_id, status=PAUSED)
+    with Replica(site) as replica:
+        history.claim(range(150))
+        assert site.wait(replica.hears, within_s=10)
+        replica.hear_no_more()
+        history.claim(range(150, 300))
+        if not noticed:
+            site.redis_proxy.refuse()
+        site.fail_over(replica.valkey)
+        if not noticed:
+            gate = Line(line_redis(), history.coupon_id).gate_key
+            line_redis().hset(gate, "run_id", line_redis().info("server")["run_id"])
+            site.redis_proxy.heal()
+    return history
+
+
+class Replica:
+    """A replica of a site's Redis, reached through a proxy of its own. The site stops it, once it took over."""
+
+    def __init__(self, site) -> None:
+        self.link = Proxy(site.valkey.port)
+        self.site = site
+
+    def __enter__(self):
+        self.link.start()
+        directory = self.site.directory / "replica"
+        directory.mkdir()
+        options = ["--replicaof", f"127.0.0.1 {self.link.port}"]
+        self.valkey = Valkey(directory, port=free_port(), options=options)
+        self.valkey.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.site.valkey is not self.valkey:
+            self.valkey.stop()
+        self.link.stop()
+
+    def hears(self) -> bool:
+        """Whether it has all that was written before this."""
+        line_redis().incr("heard")
+        return bool(line_redis().wait(1, 100))
+
+    def hear_no_more(self) -> None:
+        self.link.refuse()
+
+
+@pytest.mark.parametrize("step", ["epoch begun", "epoch known"])
+def test_10_whoever_begins_an_epoch_is_killed(start, open_sale, step):
+    """Before SQL knows of the epoch, and after it, but before anybody gets a number."""
+    site = start(tamper=dict.fromkeys(("web", "sweeper"), f"kill:{step}"))
+    history = open_sale(site, people=300, quota=200)
+    change_coupon(history.coupon_id, status=PAUSED)
+    history.claim(range(150))
+    line_redis().flushall()
+    history.claim(range(150, 300))
+    assert (site.directory / "tampered").exists()
+    history.poll(range(150))
+    change_coupon(history.coupon_id, status=LIVE)
+    history.check()
+    assert len(history.events("epoch")) == 1
+    assert {number for _, number, _ in history.rows()} >= set(range(1, 151))
+
+
+def test_10_control_an_epoch_is_open_before_sql_knows_of_it(start, open_sale):
+    site = start(tamper=dict.fromkeys(("web", "sweeper"), "early epoch,kill:epoch begun"))
+    history = open_sale(site, people=300, quota=200)
+    line_redis().flushall()
+    history.claim()
+    with pytest.raises(Broken, match="audit"):
+        history.check()
 
 
 def test_10_whoever_has_no_receipt_is_told_and_presses_again(start, open_sale):

@@ -1,10 +1,10 @@
--- Begin a life of a line: create its gate from what SQL knows, where there is none of this life of the server.
+-- Begin a life of a line: write its gate from what SQL knows, where there is none of this life of the server. Nobody
+-- gets a number or is admitted before open_gate.lua, which is called once SQL knows of the epoch.
 --
 -- KEYS     1 gate   2 line   3 standby   4 arrivals
 -- ARGV     1 revision   2 status   3 quota ("" = unlimited)   4 issued   5 opens_at ms   6 closes_at ms   7 sold out (0 or 1)
 --          8 epoch   9 highest number that SQL heard of   10 serving: the highest number that SQL decided
 --          11 step: the counter starts at the next multiple above every known number (0: right above)
---          12 grace in ms: how long admission waits for receipts; as long as they come in, twice as long
 -- Returns  the floor: no new number at or below it; -1 when there is such a gate already, and nothing is changed
 --
 -- Tickets that survived in the line or in standby stay, and count as known numbers. The timeline of arrivals stays as far
@@ -14,9 +14,9 @@ local gate, line, standby, arrivals = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local floor, step = tonumber(ARGV[9]), tonumber(ARGV[11])
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 
-local known = redis.call('HMGET', gate, 'run_id', 'last')
+local known = redis.call('HMGET', gate, 'run_id', 'last', 'heard')
 if known[1] == run_id then return -1 end
-if known[2] and tonumber(known[2]) > floor then floor = tonumber(known[2]) end
+for _, number in ipairs({known[2] or 0, known[3] or 0}) do floor = math.max(floor, number) end
 for _, queue in ipairs({line, standby}) do
   local top = redis.call('ZREVRANGE', queue, 0, 0, 'WITHSCORES')
   if top[2] and tonumber(top[2]) > floor then floor = tonumber(top[2]) end
@@ -27,10 +27,8 @@ if not known[2] then
 elseif floor > tonumber(known[2]) then
   redis.call('ZADD', arrivals, string.format('%.0f', known[2] + 1), string.format('unknown:%.0f', floor))
 end
-local time = redis.call('TIME')
-local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('HSET', gate, 'revision', ARGV[1], 'status', ARGV[2], 'quota', ARGV[3], 'issued', ARGV[4],
   'opens_at', ARGV[5], 'closes_at', ARGV[6], 'sold_out', ARGV[7], 'epoch', ARGV[8], 'serving', ARGV[10],
-  'run_id', run_id, 'floor', string.format('%.0f', floor), 'last', string.format('%.0f', floor),
-  'grace_until', string.format('%.0f', now_ms + ARGV[12]), 'grace_end', string.format('%.0f', now_ms + 2 * ARGV[12]))
+  'begun', run_id, 'floor', string.format('%.0f', floor), 'last', string.format('%.0f', floor))
+redis.call('HDEL', gate, 'run_id', 'heard')
 return floor
