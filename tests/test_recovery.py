@@ -252,6 +252,19 @@ def test_whoever_dies_before_opening_an_epoch_leaves_it_to_the_next(monkeypatch)
     assert audit.run(coupon).ok
 
 
+def test_whoever_finds_an_epoch_that_another_opens_just_then_leaves_it_as_it_is(monkeypatch):
+    coupon, users = make_coupon(), make_users(1)
+    line_redis().flushall()
+    with monkeypatch.context() as patch:
+        patch.setattr(Line, "open", die)
+        die_seeding(coupon)
+    with monkeypatch.context() as patch:
+        after(patch, Line, "life", lambda line: line.open(2))
+        issuing.seed(coupon)
+    assert issuing.claim(coupon, users[0]).number == EPOCH_STEP + 1
+    assert epochs(coupon) == ["Redis lost the line"]
+
+
 def after(patch, owner, name, act) -> None:
     original = getattr(owner, name)
 

@@ -397,10 +397,10 @@ def seed(coupon_id: int) -> None:
     with locked_coupon(coupon_id) as (connection, coupon):
         if coupon is None or coupon.status == DRAFT:
             raise Refused("not_found")
-        if line.stands():
+        life, epoch = line.life(), coupon.epoch
+        if life.opened:
             return
-        epoch = coupon.epoch
-        if line.begun() != epoch:
+        if life.epoch != epoch:
             epoch = _begin_epoch(connection, line, coupon)
             connection.commit()
     line.open(epoch, grace_ms=GRACE_MS if epoch > 1 else 0)

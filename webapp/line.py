@@ -77,6 +77,13 @@ class Head:
     tickets: list[Waiting]
 
 
+class Life(NamedTuple):
+    """The epoch of a gate, None where there is none to be trusted. Not `opened`: it gives no numbers yet."""
+
+    epoch: int | None
+    opened: bool
+
+
 class Settled(NamedTuple):
     """A decided ticket and its result; an empty result only takes the ticket out of the line."""
 
@@ -283,18 +290,18 @@ class Line:
 
     def stands(self) -> bool:
         """Return whether there is a gate that is open, and belongs to this life of the server."""
-        return self._epoch_of_this_life("run_id") is not None
+        return self.life().opened
 
-    def begun(self) -> int | None:
-        """Return the epoch that was begun in this life of the server and is not open yet, None when there is none."""
-        return self._epoch_of_this_life("begun")
-
-    def _epoch_of_this_life(self, field: str) -> int | None:
+    def life(self) -> Life:
+        """Return the epoch that was begun in this life of the server, and whether it is open."""
         with self.redis.pipeline(transaction=False) as pipe:
-            pipe.hmget(self.gate_key, field, "epoch")
+            pipe.hmget(self.gate_key, "epoch", "run_id", "begun")
             pipe.info("server")
-            (life, epoch), server = pipe.execute()
-        return int(epoch) if epoch and life == server["run_id"] else None
+            (epoch, opened_in, begun_in), server = pipe.execute()
+        run_id = server["run_id"]
+        if epoch is None or run_id not in (opened_in, begun_in):
+            return Life(None, False)
+        return Life(int(epoch), opened_in == run_id)
 
     def ring(self) -> bool:
         """Set the bell when somebody waits and nobody rang; True tells the caller to enqueue one admission job."""

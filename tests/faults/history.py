@@ -217,7 +217,9 @@ class History:
             if state in ("none", "lost", "unanswered") and index in self.numbers and not lost:
                 raise Broken(f"I4: somebody with number {self.numbers[index][0]} is told {state}")
         if self.odd:
-            raise Broken(f"I4: {len(self.odd)} answers that nobody understands, e.g. {self.odd[0]}")
+            raise Broken(
+                f"I4: {len(self.odd)} answers that nobody understands, e.g. {self.odd[0]}\n{self.site.said()}"
+            )
         if self.unanswered:
             raise Broken(f"I4: {self.unanswered} claims were never answered")
 
