@@ -1,11 +1,14 @@
 """Register, sign in, sign out."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import func, select, update
 
+from deploy.processes import free_port
 from tests.builders import make_coupon, make_user, sign_in
+from tests.conftest import close, settings
 from tests.visits import (
     BROWSER,
     PROGRAM,
@@ -16,9 +19,9 @@ from tests.visits import (
     post,
     visit,
 )
-from webapp import accounts, passwords
+from webapp import accounts, create_app, passwords, swallowed, throttle
 from webapp.accounts import load_visitor, safe_next
-from webapp.extensions import db
+from webapp.extensions import db, line_redis
 from webapp.models import User, utcnow
 from webapp.passwords import METHOD, UNUSABLE, hash_password
 
@@ -256,6 +259,80 @@ def test_a_blocked_account_is_told_so_only_with_the_right_password(client, minji
     assert_refused(answer, 403, "forbidden")
     assert "This account is blocked." in answer.text
     assert signed_in_as(client) is None
+
+
+def wrong(client, accept=BROWSER, email=MINJI["email"], password="wrong", **options) -> int:
+    return post(client, "/login", accept, email=email, password=password, **options).status_code
+
+
+@both
+def test_after_so_many_wrong_passwords_the_right_one_has_to_wait_too(client, minji, accept):
+    assert [wrong(client, accept) for _ in range(5)] == [401] * 5
+    answer = post(client, "/login", accept, email=f" {minji.email.upper()}", password=PASSWORD)
+    assert_refused(answer, 429, "limited")
+    assert 1 <= int(answer.headers["Retry-After"]) <= 61
+    assert f"Try again in {answer.headers['Retry-After']} s." in answer.text
+    assert signed_in_as(client) is None
+
+
+def test_the_wait_is_over_after_a_minute(client, minji):
+    for _ in range(6):
+        wrong(client)
+    (counted,) = line_redis().keys("LIMITS:*")
+    assert 0 < line_redis().ttl(counted) <= 60
+    line_redis().delete(counted)  # as the minute would
+    assert post(client, "/login", email=minji.email, password=PASSWORD).status_code == 303
+
+
+def test_neither_the_owner_elsewhere_nor_others_of_the_same_address_have_to_wait(app, client, minji):
+    other = make_user(password=PASSWORD)
+    for _ in range(6):
+        wrong(client)
+    assert post(client, "/login", email=other.email, password=PASSWORD).status_code == 303
+    elsewhere = app.test_client()
+    elsewhere.environ_base["REMOTE_ADDR"] = "192.0.2.7"
+    assert post(elsewhere, "/login", email=minji.email, password=PASSWORD).status_code == 303
+
+
+def test_whoever_knows_the_password_may_sign_in_as_often_as_they_like(client, minji):
+    for _ in range(3):
+        assert [wrong(client) for _ in range(4)] == [401] * 4
+        assert post(client, "/login", email=minji.email, password=PASSWORD).status_code == 303
+        client.delete_cookie("session")
+
+
+def test_who_has_to_wait_costs_no_hash(client, minji, monkeypatch):
+    for _ in range(5):
+        wrong(client)
+    monkeypatch.setattr(accounts, "check_password", lambda *_: pytest.fail("hashed"))
+    assert wrong(client) == 429
+
+
+@on_sqlite
+def test_tries_that_come_at_once_are_counted_one_by_one(app):
+    def begin(_: int) -> int:
+        with app.app_context():
+            return throttle.begin_try("minji@example.com", "127.0.0.1")
+
+    with ThreadPoolExecutor(20) as pool:
+        waits = list(pool.map(begin, range(100)))
+    assert waits.count(0) == 5
+
+
+@on_sqlite
+def test_control_without_the_count_every_guess_is_looked_at(client, minji, monkeypatch):
+    monkeypatch.setattr(throttle, "begin_try", lambda *_: 0)
+    assert [wrong(client) for _ in range(7)] == [401] * 7
+
+
+def test_people_sign_in_while_redis_is_away(app, client, minji, monkeypatch):
+    dead = create_app(settings(app.config["SQLALCHEMY_DATABASE_URI"], f"redis://127.0.0.1:{free_port()}/0"))
+    monkeypatch.setitem(app.extensions, "throttle", dead.extensions["throttle"])
+    before = swallowed.counts["sign-in not counted"]
+    assert post(client, "/login", email=minji.email, password=PASSWORD).status_code == 303
+    assert swallowed.counts["sign-in not counted"] == before + 1
+    with dead.app_context():
+        close(dead)
 
 
 def test_no_sql_connection_is_held_while_a_password_is_checked(client, minji, monkeypatch):

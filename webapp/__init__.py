@@ -16,6 +16,7 @@ from webapp import (
     presenting,
     receipts_page,
     security,
+    throttle,
     tickets,
     wallet,
 )
@@ -34,6 +35,7 @@ def create_app(overrides: dict[str, Any] | None = None) -> Flask:
     security.init_app(app)  # first: the CSRF check reads the body already
     csrf.init_app(app)
     login.init_app(app)
+    throttle.init_app(app)
     babel.init_app(app, locale_selector=presenting.locale)
 
     errors.init_app(app)

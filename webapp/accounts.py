@@ -25,6 +25,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from wtforms import EmailField, PasswordField, StringField
 from wtforms.validators import DataRequired, Email, Length
 
+from webapp import throttle
 from webapp.errors import problem, status_of, wants_json
 from webapp.extensions import db, login
 from webapp.models import USER, User
@@ -158,10 +159,15 @@ def sign_in() -> str | WerkzeugResponse:
         return render_template(SIGN_IN, form=form)
     if not form.validate():
         return _refused(SIGN_IN, form, "invalid")
+    if wait_s := throttle.begin_try(form.email.data, request.remote_addr):
+        words = gettext("Too many wrong passwords. Try again in %(seconds)s s.", seconds=wait_s)
+        form.password.errors = [words]
+        return _refused(SIGN_IN, form, "limited", retry_s=wait_s)
     user = _account(form.email.data)
     if not check_password(user.password_hash if user else None, form.password.data) or user is None:
         form.password.errors = [gettext("The e-mail address or the password is wrong.")]
         return _refused(SIGN_IN, form, "wrong_credentials")
+    throttle.forget_tries(form.email.data, request.remote_addr)
     if user.blocked_at is not None:
         form.email.errors = [gettext("This account is blocked. Please ask our support.")]
         return _refused(SIGN_IN, form, "forbidden")
@@ -222,10 +228,12 @@ def _enter(user: User) -> WerkzeugResponse:
     return redirect(safe_next(request.args.get("next")), 303)
 
 
-def _refused(template: str, form: FlaskForm, code: str) -> Response:
+def _refused(template: str, form: FlaskForm, code: str, *, retry_s: int | None = None) -> Response:
     """Answer with what is wrong in which field; the page keeps what was typed, except for the password."""
     if wants_json():
-        return problem(
-            code, errors={field: [str(text) for text in texts] for field, texts in form.errors.items()}
-        )
-    return Response(render_template(template, form=form), status_of(code))
+        errors = {field: [str(text) for text in texts] for field, texts in form.errors.items()}
+        return problem(code, retry_ms=None if retry_s is None else retry_s * 1000, errors=errors)
+    response = Response(render_template(template, form=form), status_of(code))
+    if retry_s is not None:
+        response.headers["Retry-After"] = str(retry_s)
+    return response

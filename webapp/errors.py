@@ -192,6 +192,9 @@ def _problems() -> dict[str, Problem]:
         "wrong_credentials": Problem(
             401, _("Not signed in"), _("The e-mail address or the password is wrong.")
         ),
+        "limited": Problem(
+            429, _("Please wait a moment"), _("There were too many wrong passwords. Please try again later.")
+        ),
         "email_taken": Problem(
             409,
             _("This e-mail address is taken"),

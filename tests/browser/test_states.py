@@ -7,13 +7,14 @@ from datetime import timedelta
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from flask import current_app
 from playwright.sync_api import Page, expect
 from sqlalchemy import update
 
 from tests.browser.pages import frozen, give_place_away, offer, on_sqlite
 from tests.browser.pictures import SCHEMES, photograph
-from tests.builders import make_user, make_users
-from webapp import issuing, redeeming
+from tests.builders import make_user, make_users, session_cookie
+from webapp import issuing, redeeming, throttle
 from webapp.codes import grouped
 from webapp.extensions import db, line_redis
 from webapp.models import CLOSED, LIVE, OPERATOR, PAUSED, Coupon, User, utcnow
@@ -213,10 +214,20 @@ def sign_in(visit: Visit) -> None:
 
 def wrong_password(visit: Visit) -> None:
     sign_in(visit)
-    visit.page.locator("[name=email]").fill("minji@example.com")
+    _try_password(visit)
+
+
+def limited(visit: Visit) -> None:
+    sign_in(visit)
+    for _ in range(throttle.TRIES.amount + 1):
+        _try_password(visit)
+
+
+def _try_password(visit: Visit) -> None:
+    visit.page.locator("[name=email]").fill(f"minji{visit.user}@example.com")
     visit.page.locator("[name=password]").fill("wrong")
-    visit.page.get_by_role("main").get_by_role("button").click()
-    visit.page.locator(".error").first.wait_for()
+    with visit.page.expect_navigation():
+        visit.page.get_by_role("main").get_by_role("button").click()
 
 
 def register(visit: Visit) -> None:
@@ -260,6 +271,14 @@ def verified(visit: Visit) -> None:
     visit.page.get_by_role("main").get_by_role("button").click()
 
 
+def not_ours(visit: Visit) -> None:
+    visit.page.goto("/receipts/verify?receipt=1.2.3.4.AAAAAAAAAAAAAAAAAAAAAA")
+
+
+def no_receipt(visit: Visit) -> None:
+    visit.page.goto(f"/coupons/{visit.coupon()}/receipt")
+
+
 def not_found(visit: Visit) -> None:
     visit.sign_out()
     visit.page.goto("/coupons/999999999")
@@ -285,7 +304,9 @@ def operations(visit: Visit) -> None:
 
 def operations_of_a_coupon(visit: Visit) -> None:
     _become_operator(visit)
-    visit.page.goto(f"/admin/coupons/{claimed(visit, before=7)}")
+    coupon = claimed(visit, before=7)
+    change_coupon(coupon, status=PAUSED)
+    visit.page.goto(f"/admin/coupons/{coupon}")
 
 
 def code_to_check(visit: Visit) -> None:
@@ -307,6 +328,24 @@ def code_used_before(visit: Visit) -> None:
     visit.page.goto(f"/admin/redeem?code={code}")
 
 
+def code_expired(visit: Visit) -> None:
+    coupon = decided(claimed(visit, valid_until=utcnow() + timedelta(days=1)))
+    code = issuing.standing(coupon, visit.user).code
+    db.session.execute(
+        update(Coupon).where(Coupon.id == coupon).values(valid_until=utcnow() - timedelta(days=1))
+    )
+    db.session.commit()
+    _become_operator(visit)
+    visit.page.goto(f"/admin/redeem?code={grouped(code)}")
+
+
+def code_taken_back(visit: Visit) -> None:
+    code_to_check(visit)
+    code = visit.page.locator(".code").inner_text()
+    redeeming.revoke(code, visit.user, "#1024")
+    visit.page.reload()
+
+
 def code_unknown(visit: Visit) -> None:
     _become_operator(visit)
     visit.page.goto("/admin/redeem?code=0000-0000-0000")
@@ -323,8 +362,11 @@ def closing(visit: Visit) -> None:
 
 
 def _become_operator(visit: Visit) -> None:
+    """Make an operator of the visitor, and sign them in again as one."""
     db.session.execute(update(User).where(User.id == visit.user).values(role=OPERATOR))
     db.session.commit()
+    cookie, _token = session_cookie(current_app._get_current_object(), visit.user)
+    visit.page.context.add_cookies([{"name": "session", "value": cookie, "domain": "127.0.0.1", "path": "/"}])
 
 
 STATES: dict[State, tuple[str, str]] = {
@@ -353,8 +395,9 @@ STATES: dict[State, tuple[str, str]] = {
     connection_lost: ("연결이 끊겼어요. 순번은 그대로예요", "Connection lost. Your place is safe"),
     busy: ("접속이 많아요", "Very busy"),
     sign_in: ("로그인", "Sign in"),
-    wrong_password: ("", "is wrong"),
-    register: ("", ""),
+    wrong_password: ("이메일 주소나 비밀번호가 맞지 않아요", "is wrong"),
+    limited: ("초 뒤에 다시 눌러 주세요", "Too many wrong passwords. Try again in"),
+    register: ("가입하기", "Register"),
     wallet: ("내 쿠폰", "My coupons"),
     till: ("계산대에서 이 화면을 보여 주세요", "Show this at the till"),
     till_used: ("사용", "Used"),
@@ -362,17 +405,21 @@ STATES: dict[State, tuple[str, str]] = {
     receipt_of_a_winner: ("접수증", "Receipt"),
     receipt_of_a_loser: ("차례가 오기 전에 쿠폰이 모두 나갔어요", "All coupons were gone before"),
     verified: ("저희가 서명한 접수증이 맞고", "This receipt is ours, and unaltered"),
+    not_ours: ("접수증이 아니", "This is no receipt of ours"),
+    no_receipt: ("받은 순번이 없어요", "You have no number here"),
     not_found: ("찾을 수 없어요", "Not found"),
-    page_out_of_date: ("", "The page was out of date"),
-    wrong_kind_of_request: ("", "another kind of request"),
-    operations: ("", "Coupons and their lines"),
-    operations_of_a_coupon: ("", "Quota"),
+    page_out_of_date: ("페이지가 오래됐어요", "The page was out of date"),
+    wrong_kind_of_request: ("이 주소는 다른 방식으로 열어야 해요", "another kind of request"),
+    operations: ("쿠폰과 대기열", "Coupons and their lines"),
+    operations_of_a_coupon: ("수량", "Quota"),
     code_to_check: ("쓸 수 있는 코드예요", "This code can be used"),
     code_used: ("방금 사용 처리했어요", "Used just now"),
     code_used_before: ("이미 사용된 코드예요", "This code was used before"),
+    code_expired: ("기한이 지난 코드예요", "This code has expired"),
+    code_taken_back: ("회수된 코드예요", "This code was taken back"),
     code_unknown: ("없는 코드예요", "No such code"),
-    new_coupon: ("", "Quota"),
-    closing: ("", "Close"),
+    new_coupon: ("수량", "Quota"),
+    closing: ("쿠폰을 마감할까요?", "Close the coupon?"),
 }
 """What each page must say."""
 
