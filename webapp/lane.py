@@ -37,6 +37,8 @@ from webapp.tickets import SERVING_FRESH_S, SHOWN_REFUSALS, served, ticket_json
 ADDRESS = re.compile(r"/coupons/([1-9][0-9]{0,17})(?:/(claim|ticket|serving))?")
 FORM = "application/x-www-form-urlencoded"
 TOKEN = re.compile(rb'name="csrf_token" value="([^"]+)"')
+TOKEN_ALONE = re.compile(rb"csrf_token=([\w.-]+)")
+"""What the page's form sends: nothing in it is escaped."""
 NEEDED_FIELDS = {"_user_id", "csrf_token"}
 SESSION_FIELDS = NEEDED_FIELDS | {"_id", "_fresh", "_permanent"}
 """What the session of somebody who is signed in may hold; with anything else, a message say, the app decides."""
@@ -277,6 +279,8 @@ def _csrf_token(environ: Environ) -> str:
     ):
         body = environ["wsgi.input"].read(int(length))
         environ["wsgi.input"] = BytesIO(body)
+        if alone := TOKEN_ALONE.fullmatch(body):
+            return alone[1].decode()
         fields = parse_qs(body.decode("latin-1"), max_num_fields=10)
         if "csrf_token" in fields:
             return str(fields["csrf_token"][0])

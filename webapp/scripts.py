@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from hiredis import pack_command
 from redis.exceptions import NoScriptError, ReadOnlyError
 
 LUA = Path(__file__).parent / "lua"
@@ -96,7 +97,7 @@ class ScriptRedis(redis.Redis):
 
 def _ask(connection: Connection, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
     text, digest = _script(name)
-    command = connection.pack_command("EVALSHA", digest, len(keys), *keys, *args)
+    command = [pack_command(("EVALSHA", digest, len(keys), *keys, *args))]
     connection.send_packed_command(command, check_health=False)
     try:
         return connection.read_response()
