@@ -12,7 +12,7 @@ from sqlalchemy import engine_from_config, func, select
 from sqlalchemy.pool import QueuePool
 
 from tests.builders import make_coupon, make_users
-from webapp import issuing
+from webapp import audit, issuing
 from webapp.extensions import POOL_WAIT_S, db, line_redis
 from webapp.line import BELL_MS, BUCKET_MS, Answer, Claimed, Line
 from webapp.models import Coupon, CouponIssue
@@ -220,3 +220,53 @@ def second_worker_overtakes(app, monkeypatch, quota: int, lock: Any) -> tuple[in
     monkeypatch.setattr(issuing, "locked_coupon", slow_for_the_first)
     at_once(app, [first_worker, second_worker])
     return counted(coupon)
+
+
+def reconciled_while_somebody_is_admitted(app, monkeypatch) -> tuple[int, list[int]]:
+    """Have an admission come in between what reconcile reads in SQL and what it does in Redis; return who waited."""
+    coupon, users = make_coupon(quota=3), make_users(5)
+    for user in users:
+        issuing.claim(coupon, user)
+    read, admissions = issuing._known_results, ThreadPoolExecutor(1)
+
+    def admit() -> None:
+        with app.app_context():
+            issuing.admit(coupon)
+
+    def reading(*args: Any) -> dict[str, str]:
+        known = read(*args)
+        admissions.submit(admit).add_done_callback(lambda done: ended.set())
+        ended.wait(1)
+        return known
+
+    ended = threading.Event()
+    with monkeypatch.context() as patch, admissions:
+        patch.setattr(issuing, "_known_results", reading)
+        issuing.reconcile(coupon)
+    return coupon, users
+
+
+def test_reconcile_takes_nothing_away_from_whoever_is_admitted_just_then(app, monkeypatch):
+    coupon, users = reconciled_while_somebody_is_admitted(app, monkeypatch)
+    assert issued_users(coupon) == users[:3]
+    assert [issuing.standing(coupon, user).state for user in users] == ["issued"] * 3 + ["sold_out"] * 2
+    assert issuing.serving(coupon).epoch == 1
+    assert audit.run(coupon).ok
+
+
+def test_control_without_the_lock_reconcile_takes_the_gate_for_one_that_is_ahead_of_sql(app, monkeypatch):
+    lock, reconciling = issuing.locked_coupon, threading.current_thread()
+
+    @contextmanager
+    def unlocked(coupon_id: int):
+        if threading.current_thread() is not reconciling:
+            with lock(coupon_id) as found:
+                yield found
+            return
+        with db.engine.connect() as connection:
+            yield connection, connection.execute(select(Coupon).where(Coupon.id == coupon_id)).one()
+
+    monkeypatch.setattr(issuing, "locked_coupon", unlocked)
+    coupon, users = reconciled_while_somebody_is_admitted(app, monkeypatch)
+    assert issued_users(coupon) == users[:3]
+    assert issuing.serving(coupon).epoch == 2
