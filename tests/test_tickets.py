@@ -359,9 +359,9 @@ def test_the_receipt_of_something_else_proves_nothing(app, client):
         "other key": receipts.sign("x" * 32, Receipt(coupon, user.id, 1, 1)),
         "unsigned": f"{coupon}.{user.id}.1.1.",
     }
-    assert ticket(client, coupon, **{"X-Ticket-Receipt": mine}).get_json()["state"] == "lost"
     for kind, receipt in others.items():
         assert ticket(client, coupon, **{"X-Ticket-Receipt": receipt}).get_json()["state"] == "none", kind
+    assert ticket(client, coupon, **{"X-Ticket-Receipt": mine}).get_json()["number"] == 1, "mine counts"
 
 
 HOSTILE = [
@@ -477,6 +477,30 @@ def test_pollers_share_what_redis_said(client, monkeypatch):
 def test_the_farther_back_the_rarer_the_polls(app, ahead, ms):
     app.config["POLLS_PER_SECOND"] = 2000
     assert tickets.next_ms(ahead) == ms
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "ms"),
+    [
+        ({}, "open", 1000),
+        ({"status": PAUSED}, "paused", 1000),
+        ({"opens_in": 60}, "scheduled", 10_000),
+        ({"quota": 0}, "sold_out", 10_000),
+        ({"closes_in": -1}, "closed", 10_000),
+    ],
+)
+def test_where_nothing_moves_the_polls_are_rare(app, client, changes, state, ms):
+    body = visit(client, f"/coupons/{make_coupon(**changes)}/serving").get_json()
+    assert (body["state"], body["next_ms"]) == (state, ms)
+
+
+def test_who_still_waits_when_all_are_gone_hears_of_it_soon(app, client):
+    coupon = make_coupon(quota=1)
+    other_claims(app, coupon, 2)
+    line = Line(line_redis(), coupon)
+    line_redis().hset(line.gate_key, "sold_out", 1)
+    body = visit(client, f"/coupons/{coupon}/serving").get_json()
+    assert (body["state"], body["next_ms"]) == ("sold_out", 1000)
 
 
 # What a claim costs

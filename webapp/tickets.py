@@ -20,6 +20,8 @@ COUPON = "<int(min=1, max=9223372036854775807):coupon_id>"
 RECEIPT_HEADER = "X-Ticket-Receipt"
 SERVING_FRESH_S = 0.25
 """How long a process answers `/serving` from its own copy."""
+SLOW_MS = 10_000
+"""The longest pause between two polls, but for what POLLS_PER_SECOND asks for."""
 SHOWN_REFUSALS = frozenset({"not_open", "closed", "sold_out"})
 
 
@@ -138,15 +140,20 @@ def _serving_json(serving: Serving) -> bytes:
         "now_ms": serving.now_ms,
         "opens_at_ms": serving.opens_at_ms,
         "closes_at_ms": serving.closes_at_ms,
-        "next_ms": next_ms(serving.waiting),
+        "next_ms": next_ms(serving.waiting) if _moves(serving) else SLOW_MS,
     }
     return json.dumps(body).encode()
 
 
+def _moves(serving: Serving) -> bool:
+    """Whether the numbers may change soon. Before the start and after the end they do not, and whole crowds look on."""
+    return serving.waiting > 0 or serving.state in ("open", "paused")
+
+
 def next_ms(ahead: int) -> int:
-    """Return when to ask again, in ms: 1 s near the front, up to 10 s far from it, longer only to keep the polls of
+    """Return when to ask again, in ms: 1 s near the front, up to SLOW_MS far from it, longer only to keep the polls of
     that many waiting people within POLLS_PER_SECOND."""
     by_distance = next(
-        (pause for limit, pause in ((500, 1000), (2000, 2000), (10_000, 4000)) if ahead < limit), 10_000
+        (pause for limit, pause in ((500, 1000), (2000, 2000), (10_000, 4000)) if ahead < limit), SLOW_MS
     )
     return int(max(by_distance, ahead * 1000 // current_app.config["POLLS_PER_SECOND"]))
