@@ -484,7 +484,7 @@ def test_the_farther_back_the_rarer_the_polls(app, ahead, ms):
     [
         ({}, "open", 1000),
         ({"status": PAUSED}, "paused", 1000),
-        ({"opens_in": 60}, "scheduled", 10_000),
+        ({"opens_in": 60}, "scheduled", 4000),
         ({"quota": 0}, "sold_out", 10_000),
         ({"closes_in": -1}, "closed", 10_000),
     ],

@@ -22,6 +22,8 @@ SERVING_FRESH_S = 0.25
 """How long a process answers `/serving` from its own copy."""
 SLOW_MS = 10_000
 """The longest pause between two polls, but for what POLLS_PER_SECOND asks for."""
+STILL_MS = {"scheduled": 4000, "sold_out": SLOW_MS, "closed": SLOW_MS}
+"""When to ask again where nothing moves, and whole crowds look on. Before the start the answers set the countdown."""
 SHOWN_REFUSALS = frozenset({"not_open", "closed", "sold_out"})
 
 
@@ -140,14 +142,9 @@ def _serving_json(serving: Serving) -> bytes:
         "now_ms": serving.now_ms,
         "opens_at_ms": serving.opens_at_ms,
         "closes_at_ms": serving.closes_at_ms,
-        "next_ms": next_ms(serving.waiting) if _moves(serving) else SLOW_MS,
+        "next_ms": next_ms(serving.waiting) if serving.waiting else STILL_MS.get(serving.state, next_ms(0)),
     }
     return json.dumps(body).encode()
-
-
-def _moves(serving: Serving) -> bool:
-    """Whether the numbers may change soon. Before the start and after the end they do not, and whole crowds look on."""
-    return serving.waiting > 0 or serving.state in ("open", "paused")
 
 
 def next_ms(ahead: int) -> int:
