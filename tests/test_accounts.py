@@ -261,8 +261,9 @@ def test_a_blocked_account_is_told_so_only_with_the_right_password(client, minji
     assert signed_in_as(client) is None
 
 
-def wrong(client, accept=BROWSER, email=MINJI["email"], password="wrong", **options) -> int:
-    return post(client, "/login", accept, email=email, password=password, **options).status_code
+def wrong(client, accept=BROWSER) -> int:
+    """Try a wrong password for Minji's account, and return the status of the answer."""
+    return post(client, "/login", accept, email=MINJI["email"], password="wrong").status_code
 
 
 @both

@@ -240,28 +240,31 @@ def test_control_a_gate_that_is_open_before_the_commit_gives_numbers_that_sql_kn
     assert not audit.run(coupon).ok
 
 
-def test_whoever_dies_before_opening_an_epoch_leaves_it_to_the_next(monkeypatch):
-    coupon, users = make_coupon(), make_users(1)
+@pytest.fixture
+def begun_coupon(monkeypatch) -> int:
+    """A coupon whose second epoch is known to SQL, and whose gate was not opened: whoever began it died."""
+    coupon = make_coupon()
     line_redis().flushall()
     with monkeypatch.context() as patch:
         patch.setattr(Line, "open", die)
         die_seeding(coupon)
-    assert line_of(coupon).claim(users[0]).answer is Answer.NO_GATE
-    assert issuing.claim(coupon, users[0]).number == EPOCH_STEP + 1
+    return coupon
+
+
+def test_whoever_dies_before_opening_an_epoch_leaves_it_to_the_next(begun_coupon):
+    coupon, (user,) = begun_coupon, make_users(1)
+    assert line_of(coupon).claim(user).answer is Answer.NO_GATE
+    assert issuing.claim(coupon, user).number == EPOCH_STEP + 1
     assert epochs(coupon) == ["Redis lost the line"]
     assert audit.run(coupon).ok
 
 
-def test_whoever_finds_an_epoch_that_another_opens_just_then_leaves_it_as_it_is(monkeypatch):
-    coupon, users = make_coupon(), make_users(1)
-    line_redis().flushall()
-    with monkeypatch.context() as patch:
-        patch.setattr(Line, "open", die)
-        die_seeding(coupon)
+def test_whoever_finds_an_epoch_that_another_opens_just_then_leaves_it_as_it_is(begun_coupon, monkeypatch):
+    coupon, (user,) = begun_coupon, make_users(1)
     with monkeypatch.context() as patch:
         after(patch, Line, "life", lambda line: line.open(2))
         issuing.seed(coupon)
-    assert issuing.claim(coupon, users[0]).number == EPOCH_STEP + 1
+    assert issuing.claim(coupon, user).number == EPOCH_STEP + 1
     assert epochs(coupon) == ["Redis lost the line"]
 
 
