@@ -199,6 +199,7 @@ def test_a_receipt_that_comes_before_the_new_epoch_is_not_called_lost(own_valkey
     come_back_with(own_valkey, saved)
     assert give_back(coupon, users[1], tickets[users[1]]).number == tickets[users[1]].number
     assert issuing.serving(coupon).epoch == 3, "one for each start of the server"
+    assert epochs(coupon) == ["Redis started anew with older data"] * 2
 
 
 class Died(BaseException):
