@@ -269,6 +269,15 @@ def test_whoever_finds_an_epoch_that_another_opens_just_then_leaves_it_as_it_is(
     assert epochs(coupon) == ["Redis lost the line"]
 
 
+def test_a_gate_that_another_opened_meanwhile_is_left_alone_whatever_its_epoch(monkeypatch):
+    coupon, (user,) = make_coupon(), make_users(1)
+    line_redis().hset(line_of(coupon).gate_key, "epoch", 7)
+    monkeypatch.setattr(Line, "stands", lambda _line: False)  # as it was before the lock was had
+    issuing.seed(coupon)
+    claimed = issuing.claim(coupon, user)
+    assert (claimed.epoch, claimed.number) == (7, 1)
+
+
 def after(patch, owner, name, act) -> None:
     original = getattr(owner, name)
 
