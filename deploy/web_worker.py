@@ -1,5 +1,6 @@
-"""gunicorn's gevent worker: goes quietly, takes its share of the connections, sends an answer in one piece."""
+"""gunicorn's gevent worker: comes prepared, goes quietly, takes its share of the connections, answers in one piece."""
 
+import gc
 from typing import Any
 
 import gevent
@@ -54,12 +55,28 @@ class WholeResponse(wsgi.Response):  # type: ignore[misc]
         self.sock.sendall("".join(head).encode("latin-1") + arg)
 
 
+def prepare(app: Any) -> None:
+    """Do before the first visitor what would hold up all of the first, and what would hold up all again and again.
+
+    The first are 40 templates to compile, 0.3 s. The others are full collections of garbage, which look at all that
+    the process ever made, 0.1 s each; what it has made by now stays, and is not looked at again.
+    """
+    for name in app.jinja_env.list_templates() if hasattr(app, "jinja_env") else []:
+        app.jinja_env.get_template(name)
+    gc.collect()
+    gc.freeze()
+
+
 class QuietWorker(ggevent.GeventWorker):  # type: ignore[misc]
     """Ends a connection that is still open when the graceful timeout is over without a word.
 
     gunicorn itself answers an idle keep-alive connection with a 500 then, which a browser that sends its next click
     at that moment would take for the answer. A connection that ends is tried again, and the click finds its ticket.
     """
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        prepare(self.wsgi)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         if not isinstance(exc, gevent.GreenletExit):

@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import engine_from_config, func, select
 from sqlalchemy.pool import QueuePool
 
-from tests.builders import make_coupon, make_users
+from tests.builders import make_coupon, make_user, make_users, sign_in
 from webapp import audit, issuing
 from webapp.extensions import POOL_WAIT_S, db, line_redis
 from webapp.line import BELL_MS, BUCKET_MS, Answer, Claimed, Line
-from webapp.models import Coupon, CouponIssue
+from webapp.models import OPERATOR, Coupon, CouponIssue
 from webapp.scripts import LUA
 
 
@@ -41,6 +41,73 @@ def test_whoever_finds_every_connection_in_use_waits_for_one(app):
     plain = app.config["SQLALCHEMY_ENGINE_OPTIONS"] | {"poolclass": QueuePool, "pool_timeout": POOL_WAIT_S}
     control = engine_from_config(plain | {"url": app.config["SQLALCHEMY_DATABASE_URI"]}, prefix="")
     assert control.pool.timeout() == 0
+
+
+NEW_COUPON = {
+    "title": "New",
+    "total_quantity": "5",
+    "discount_amount": "1000",
+    "issue_start_at": "2030-01-01T10:00",
+    "issue_end_at": "2030-01-01T12:00",
+}
+REQUESTS = {
+    "the list": ("GET", "/", {}),
+    "a coupon": ("GET", "{coupon}", {}),
+    "a coupon whose line is lost": ("GET", "{lost}", {}),
+    "a receipt": ("GET", "{coupon}/receipt", {}),
+    "a receipt of a line that is lost": ("GET", "{lost}/receipt", {}),
+    "a claim": ("POST", "{coupon}/claim", {}),
+    "a claim in a line that is lost": ("POST", "{lost}/claim", {}),
+    "the wallet": ("GET", "/wallet", {}),
+    "coupons to manage": ("GET", "/admin/", {}),
+    "a coupon to manage": ("GET", "/admin{coupon}", {}),
+    "a new coupon": ("POST", "/admin/coupons/new", NEW_COUPON),
+    "a quota": ("POST", "/admin{coupon}/quota", {"total_quantity": "9"}),
+    "a pause": ("POST", "/admin{coupon}/pause", {}),
+    "a code used": ("POST", "/admin/redeem", {"code": "{code}"}),
+    "a code taken back": ("POST", "/admin/revoke", {"code": "{code}", "reason": "by mistake"}),
+    "an account": (
+        "POST",
+        "/register",
+        {"email": "new@example.com", "name": "Kim", "password": "long enough"},
+    ),
+    "wrong password": ("POST", "/login", {"email": "new@example.com", "password": "long enough"}),
+    "sign out": ("POST", "/logout", {}),
+}
+ANSWERED = {200, 303, 401, 404}
+
+
+@pytest.mark.parametrize("what", REQUESTS)
+def test_a_request_needs_one_connection_at_a_time(app, client, what):
+    """Who held one and waited for a second would wait for ever, if enough others did the same."""
+    assert answer_with_free_connections(app, client, *REQUESTS[what], free=1).status_code in ANSWERED
+
+
+def test_control_with_no_connection_free_it_is_busy(app, client):
+    app.config["SEEDING_WAIT_S"] = 0.1
+    assert answer_with_free_connections(app, client, *REQUESTS["the wallet"], free=0).status_code == 503
+
+
+def answer_with_free_connections(app, client, method, address, fields, *, free: int) -> Any:
+    """Have an operator ask while all but so many connections are in use."""
+    coupon, lost, operator = make_coupon(), make_coupon(), make_user(role=OPERATOR)
+    token, user = sign_in(client, operator), operator.id
+    issuing.claim(coupon, user)
+    issuing.admit(coupon)
+    issuing.claim(lost, user)
+    names = {"coupon": f"/coupons/{coupon}", "lost": f"/coupons/{lost}"}
+    names["code"] = issuing.standing(coupon, user).code
+    line_redis().delete(Line(line_redis(), lost).gate_key)
+    db.session.rollback()
+    filled = {name: value.format(**names) for name, value in fields.items()} | {"csrf_token": token}
+    held = [db.engine.connect() for _ in range(db.engine.pool.size() - free)]
+    try:
+        return client.open(
+            address.format(**names), method=method, data=filled if fields or method == "POST" else {}
+        )
+    finally:
+        for connection in held:
+            connection.close()
 
 
 @pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)

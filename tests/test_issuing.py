@@ -442,3 +442,24 @@ def test_a_published_coupon_does_not_become_a_draft_again():
         policy.change_coupon(coupon, status="draft")
     with pytest.raises(LookupError):
         policy.change_coupon(10**12, status="live")
+
+
+def results_after_a_loss(monkeypatch, step: int) -> tuple[dict[str, str], int, list[int]]:
+    """Have a line made anew whose 12 coupons are issued, and return its results and how often others had their turn."""
+    coupon, users, turns = make_coupon(quota=20), make_users(12), []
+    claim_all(coupon, users)
+    issuing.admit(coupon)
+    forget_redis()
+    with monkeypatch.context() as patch:
+        patch.setattr(issuing, "READ", step)
+        patch.setattr(issuing.time, "sleep", turns.append)
+        issuing.seed(coupon)
+    return dict(line_of(coupon).results()), len(turns), users
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 11, 12, 13, 1000])
+def test_others_have_their_turn_while_results_are_restored_and_none_is_left_out(monkeypatch, step):
+    """With a step that takes all, the control, they have one, at the end."""
+    results, turns, users = results_after_a_loss(monkeypatch, step)
+    assert sorted(results) == sorted(map(str, users))
+    assert turns == -(-12 // step)

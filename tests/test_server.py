@@ -1,15 +1,18 @@
-"""What gunicorn lets through to the app, and how it sends the answer."""
+"""What gunicorn has done before the first visitor, what it lets through to the app, and how it sends the answer."""
 
+import gc
 import re
 import socket
+from collections.abc import Iterator
 from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
 from gunicorn.config import Config
 
-from deploy.web_worker import WholeResponse
+from deploy.web_worker import QuietWorker, WholeResponse
 
+(Worker,) = QuietWorker.__bases__
 (Response,) = WholeResponse.__bases__
 CHUNKS = ["5\r\nemail\r\n0\r\n\r\n", "zz\r\nemail\r\n", "-1\r\n", ""]
 
@@ -28,6 +31,34 @@ def test_the_running_server_refuses_chunks_and_believes_no_strangers_proxy(insta
     assert answer.startswith("HTTP/1.1 200 ")
     assert "Secure" not in answer.partition("\r\n\r\n")[0]
     assert "Strict-Transport-Security" not in answer
+
+
+@pytest.fixture
+def unfrozen() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+
+
+def loaded(worker_class: type[Worker], app: object) -> tuple[int, int]:
+    """Return how many templates are compiled, and how many objects are out of the garbage collector's sight."""
+    worker = worker_class.__new__(worker_class)
+    worker.app = SimpleNamespace(wsgi=lambda: app)
+    worker.load_wsgi()
+    assert worker.wsgi is app
+    return len(app.jinja_env.cache) if hasattr(app, "jinja_env") else 0, gc.get_freeze_count()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_no_visitor_waits_for_templates_or_for_old_garbage(app, unfrozen):
+    """With gunicorn's own worker, the control, the first visitors wait for the one, and all for the other."""
+    assert loaded(Worker, app) == (0, 0)
+    compiled, frozen = loaded(QuietWorker, app)
+    assert compiled == len(app.jinja_env.list_templates()) > 10
+    assert frozen > 10_000
+
+
+def test_an_app_without_templates_is_served_too(unfrozen):
+    assert loaded(QuietWorker, lambda environ, start_response: [])[0] == 0
 
 
 def packets(

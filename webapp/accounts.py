@@ -71,10 +71,14 @@ def visitor_of(user: User) -> Visitor:
 
 
 def signed_in_user() -> User | None:
-    """Return the account behind the session as SQL knows it now, or None, and sign out, when it no longer counts."""
+    """Return the account behind the session as SQL knows it now, or None, and sign out, when it no longer counts.
+
+    It is detached, and the SQL connection free for whatever the request does next.
+    """
     if not current_user.is_authenticated:
         return None
     user = db.session.get(User, current_user.id)
+    db.session.close()
     if user is None or user.blocked_at is not None or user.session_epoch != current_user.session_epoch:
         logout_user()
         return None

@@ -13,6 +13,7 @@ from webapp.accounts import safe_next
 from webapp.extensions import db
 from webapp.issuing import Refused, Serving, Ticket
 from webapp.models import CLOSED, DRAFT, PAUSED, Coupon, utcnow
+from webapp.policy import coupon_by_id
 from webapp.presenting import LANGUAGES
 from webapp.tickets import receipt_for, ticket_of
 
@@ -53,7 +54,7 @@ def index() -> str:
 
 @bp.get(f"/coupons/{COUPON}")
 def show(coupon_id: int) -> str:
-    coupon = db.session.get(Coupon, coupon_id)
+    coupon = coupon_by_id(coupon_id)
     if coupon is None or coupon.status == DRAFT:
         raise Refused("not_found")
     serving = issuing.serving(coupon_id)

@@ -23,6 +23,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 from sqlalchemy.schema import MetaData
 from werkzeug.local import LocalProxy
 
+from webapp import sqlite
 from webapp.scripts import ScriptRedis
 
 QUEUE_NAME = "admission"
@@ -151,7 +152,12 @@ class ImpatientPool(QueuePool):
 def engine_options(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return how to connect to SQL, for `sqlalchemy.create_engine`."""
     if make_url(config["SQLALCHEMY_DATABASE_URI"]).get_backend_name() == "sqlite":
-        return {"connect_args": {"timeout": config["SQL_LOCK_WAIT_S"]}}
+        return {
+            "pool_size": sqlite.CONNECTIONS,
+            "max_overflow": 0,
+            "pool_timeout": config["SQL_LOCK_WAIT_S"],
+            "connect_args": {"factory": sqlite.Connection, "timeout": config["SQL_LOCK_WAIT_S"]},
+        }
     return {
         "isolation_level": "READ COMMITTED",
         "pool_pre_ping": True,

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import redis
 from flask import Flask, current_app
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from webapp import line as lines
@@ -57,6 +57,8 @@ GRACE_MS = 4000
 coming. Who comes later still gets the old number back, and goes first from then on."""
 NEXT_RECEIPT_MS = 2500
 """How long after one receipt the next may come: with up to 2,000 people waiting a page asks at least every 2.4 s."""
+READ = 5000
+"""Rows that are read at a time where there may be any number of them."""
 SEEDERS, MOST_SEEDINGS = 4, 100
 """Gates that a process makes at a time, and how many more may wait for that."""
 REVOKED = "revoked: "
@@ -640,9 +642,18 @@ def _known_results(connection: Connection, coupon_id: int) -> dict[str, str]:
     issued = select(CouponIssue.user_id, CouponIssue.ticket_number, CouponIssue.code).where(
         CouponIssue.coupon_id == coupon_id
     )
-    for user_id, number, code in connection.execute(issued):
+    for user_id, number, code in _in_steps(connection, issued, CouponIssue.user_id):
         results[str(user_id)] = _issued(number, code)
     return results
+
+
+def _in_steps(connection: Connection, query: Select[*tuple[Any, ...]], unique: Any) -> Iterator[Any]:
+    """Yield the rows READ at a time, by their unique first column; in between a web process answers others."""
+    last = 0
+    while rows := connection.execute(query.where(unique > last).order_by(unique).limit(READ)).all():
+        yield from rows
+        last = rows[-1][0]
+        time.sleep(0)
 
 
 def _user_id(member: str) -> int | None:

@@ -230,12 +230,10 @@ class Line:
         self.redis.hdel(self.gate_key, "run_id")
 
     def restore_results(self, results: Mapping[str, str]) -> None:
-        """Write results that SQL knows, in one pipeline; "issued" overrides anything."""
-        with self.redis.pipeline(transaction=False) as pipe:
-            items = list(results.items())
-            for start in range(0, len(items), RESTORE_CHUNK):
-                pipe.hset(self.results_key, mapping=dict(items[start : start + RESTORE_CHUNK]))
-            pipe.execute()
+        """Write results that SQL knows, step by step, so that others get their answers; "issued" overrides anything."""
+        items = list(results.items())
+        for start in range(0, len(items), RESTORE_CHUNK):
+            self.redis.hset(self.results_key, mapping=dict(items[start : start + RESTORE_CHUNK]))
 
     def rebuild_results(self, results: Mapping[str, str]) -> None:
         """Make the results these and no others, and take who has one out of the line and of standby.

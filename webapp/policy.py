@@ -86,7 +86,10 @@ def change_coupon(coupon_id: int, **fields: Any) -> None:
 
 
 def coupon_by_id(coupon_id: int) -> Coupon | None:
-    return db.session.scalar(select(Coupon).where(Coupon.id == coupon_id))
+    """Return the coupon, detached: no SQL connection waits while Redis is asked, or the line made anew."""
+    coupon = db.session.scalar(select(Coupon).where(Coupon.id == coupon_id))
+    db.session.close()
+    return coupon
 
 
 def _with_defaults(fields: dict[str, Any]) -> dict[str, Any]:

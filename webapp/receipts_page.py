@@ -11,7 +11,8 @@ from webapp import issuing, receipts
 from webapp.errors import Unauthenticated, wants_json
 from webapp.extensions import db
 from webapp.issuing import Refused
-from webapp.models import DRAFT, Coupon, CouponIssue
+from webapp.models import DRAFT, CouponIssue
+from webapp.policy import coupon_by_id
 from webapp.receipts import Receipt
 from webapp.tickets import COUPON, receipt_for
 
@@ -28,7 +29,7 @@ def show(coupon_id: int) -> str | Response:
         if wants_json():
             raise Unauthenticated
         return redirect(url_for("accounts.login", next=request.path), 303)
-    coupon = db.session.get(Coupon, coupon_id)
+    coupon = coupon_by_id(coupon_id)
     if coupon is None or coupon.status == DRAFT:
         raise Refused("not_found")
     ticket = issuing.standing(coupon_id, current_user.id)
@@ -62,7 +63,7 @@ def verify() -> str | Response:
 
 def _facts(receipt: Receipt) -> dict[str, str | int | None]:
     """Return what the receipt says, and of its owner no more than two digits."""
-    coupon = db.session.get(Coupon, receipt.coupon_id)
+    coupon = coupon_by_id(receipt.coupon_id)
     return {
         "coupon_id": receipt.coupon_id,
         "coupon": coupon.title if coupon else None,

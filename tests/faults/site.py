@@ -79,7 +79,7 @@ class Part:
 
 
 class Site:
-    """Valkey, MariaDB, gunicorn, workers and a sweeper. `tamper` names what is wrong with each kind of process."""
+    """Valkey, SQL, gunicorn, workers and a sweeper. `tamper` names what is wrong with each kind of process."""
 
     def __init__(
         self,
@@ -91,8 +91,14 @@ class Site:
         tamper: dict[str, str] | None = None,
         valkey_options: Sequence[str] = (),
         proxied: bool = False,
+        embedded: bool = False,
+        web_processes: int = 2,
     ) -> None:
-        """`proxied` puts a proxy before each of the stores, through which our processes, and not the test, reach it."""
+        """`proxied` puts a proxy before each of the stores, through which our processes, and not the test, reach it.
+
+        `embedded` has SQLite in place of MariaDB.
+        """
+        self.embedded, self.web_processes = embedded, web_processes
         self.directory, self.mariadb = directory, mariadb
         self.kills = self.deaths = 0
         self.valkey = Valkey(directory, port=free_port(), options=valkey_options)
@@ -134,7 +140,7 @@ class Site:
         self.valkey.start()
         for proxy in self.proxies:
             proxy.start()
-        url = self.mariadb.database(self.database)
+        url = self._database_url()
         address = f"127.0.0.1:{self.mariadb.port}/"
         self.environ = {
             "PATH": os.environ["PATH"],
@@ -142,7 +148,7 @@ class Site:
             "DATABASE_URL": url.replace(address, f"127.0.0.1:{(self.sql_proxy or self.mariadb).port}/"),
             "REDIS_URL": f"redis://127.0.0.1:{(self.redis_proxy or self.valkey).port}/0",
             "PORT": str(self.port),
-            "WEB_CONCURRENCY": "2",
+            "WEB_CONCURRENCY": str(self.web_processes),
             "SQL_PID_FILE": str(self.mariadb.directory / "mariadb.pid"),
             "ALLOW_REDIS_WITHOUT_AOF": str("no" in self.valkey.options),
             "TAMPER_ONCE": str(self.directory / "tampered"),
@@ -154,6 +160,11 @@ class Site:
         for part in self.parts:
             part.start()
         assert self.wait(self.is_ready, within_s=READY_S), self.said()
+
+    def _database_url(self) -> str:
+        if self.embedded:
+            return f"sqlite:///{self.directory}/firstcome.db"
+        return self.mariadb.database(self.database)
 
     def __exit__(self, *_: object) -> None:
         for part in self.parts:
