@@ -35,8 +35,9 @@ async function claim(event) {
   for (let pause = 500; ; pause = Math.min(pause * 2, 8000)) {
     const answer = await fetch(form.action, { method: "POST", body, headers }).catch(() => {});
     if (answer?.status < 500) {
-      const { state, code } = await answer.json();
-      return location.replace(`${location.pathname}?notice=${state === "issued" ? "already" : code}`);
+      const { state, code, receipt } = await answer.json();
+      const refusal = receipt && !state ? `&refusal=${receipt}` : "";
+      return location.replace(`${location.pathname}?notice=${state === "issued" ? "already" : code}${refusal}`);
     }
     button.textContent = form.dataset.retrying;
     await new Promise((resolve) => setTimeout(resolve, pause * (1 + Math.random())));

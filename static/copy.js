@@ -1,4 +1,3 @@
-// Buttons that copy a code. They show themselves only where copying is possible.
 if (navigator.clipboard) {
   for (const button of document.querySelectorAll("[data-copy]")) {
     button.hidden = false;

@@ -109,6 +109,29 @@ def test_an_email_is_taken_in_any_case(client, minji, accept, email):
         assert "This e-mail address has an account already." in answer.text
 
 
+@on_sqlite
+@pytest.mark.parametrize(
+    "typed", [None, "", "1234567", "12345678"], ids=["unsent", "none", "short", "enough"]
+)
+@pytest.mark.parametrize("language", ["ko", "en"])
+def test_how_long_a_password_must_be_stands_on_the_page_once(client, typed, language):
+    """As a hint before, as what is wrong after; never as both."""
+    headers = {"Accept-Language": language, "Accept": BROWSER}
+    token = page_token(client, "/register")
+    fields = {"email": "no address", "name": "Kim", "password": typed or "", "csrf_token": token}
+    page = (
+        visit(client, "/register", headers=headers)
+        if typed is None
+        else client.post("/register", data=fields, headers=headers)
+    ).text
+    rule = {"ko": "8자 이상", "en": "at least 8 characters"}[language]
+    assert page.count(rule) == (0 if typed == "" else 1), "who typed nothing is asked to choose one"
+
+    described = re.search(r'aria-describedby="([^"]+)"', page[page.index('id="password"') - 200 :])
+
+    assert f'id="{described[1]}"' in page
+
+
 LONG = "a" * 10_000
 BAD_REGISTRATIONS = {
     "nothing": ({"email": "", "name": "", "password": ""}, {"email", "name", "password"}),

@@ -3,14 +3,15 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, event, update
 
 from tests.builders import make_coupon, make_user, sign_in
 from tests.visits import PROGRAM, assert_refused, context_of, nothing_changes, page_token, post, visit
 from webapp import issuing
 from webapp.codes import grouped
+from webapp.coupons import MOST_SHOWN
 from webapp.extensions import db, line_redis
-from webapp.models import CLOSED, DRAFT, LIVE, PAUSED, Coupon, User, utcnow
+from webapp.models import CLOSED, DRAFT, LIVE, PAUSED, Coupon, CouponIssue, User, utcnow
 from webapp.policy import change_coupon
 from webapp.receipts import Receipt, read
 
@@ -80,6 +81,155 @@ def test_the_list_needs_no_redis(client):
     line_redis().flushall()
     assert listed(client)["open"] == [coupon]
     assert line_redis().keys() == []
+
+
+HOUR = 3600
+
+
+def table(*rows: tuple[str, dict]) -> dict[str, int]:
+    """Create coupons in an order that is none of the list's, and return their ids by name."""
+    return {
+        name: make_coupon(title=name, **fields) for name, fields in sorted(rows, key=lambda row: row[0][::-1])
+    }
+
+
+def test_the_order_of_the_list(client):
+    ids = table(
+        ("ends in an hour", {"opens_in": -9 * DAY, "closes_in": HOUR}),
+        ("ends in two hours", {"opens_in": -60, "closes_in": 2 * HOUR}),
+        ("ends in a year", {"opens_in": -1, "closes_in": 365 * DAY, "quota": None}),
+        ("paused, ends in three", {"closes_in": 3 * HOUR, "status": PAUSED}),
+        ("opens in a minute", {"opens_in": 60, "closes_in": DAY}),
+        ("opens in an hour", {"opens_in": HOUR, "closes_in": 2 * HOUR}),
+        ("opens next month", {"opens_in": 30 * DAY, "closes_in": 31 * DAY, "status": PAUSED}),
+        ("ended an hour ago", {"opens_in": -DAY, "closes_in": -HOUR}),
+        ("ended yesterday", {"opens_in": -2 * DAY, "closes_in": -DAY}),
+        ("began last, ended first", {"opens_in": -2 * DAY + 1, "closes_in": -2 * DAY + 2, "status": PAUSED}),
+        ("gone, for an hour more", {"quota": 0, "closes_in": HOUR}),
+        ("gone and over", {"quota": 0, "opens_in": -2 * DAY, "closes_in": -2 * HOUR}),
+        ("closed before the start", {"opens_in": HOUR, "closes_in": 2 * HOUR, "status": CLOSED}),
+    )
+    found = {
+        group: [name for each in ids_of for name in ids if ids[name] == each]
+        for group, ids_of in listed(client).items()
+    }
+    assert found == {
+        "open": ["ends in an hour", "ends in two hours", "paused, ends in three", "ends in a year"],
+        "coming": ["opens in a minute", "opens in an hour", "opens next month"],
+        "ended": [
+            "closed before the start",
+            "gone, for an hour more",
+            "ended an hour ago",
+            "gone and over",
+            "ended yesterday",
+            "began last, ended first",
+        ],
+    }
+
+
+@pytest.mark.parametrize("group", ["open", "coming", "ended"])
+def test_of_the_same_time_the_latest_is_first(client, group):
+    now = utcnow()
+    opens, closes = {"open": (-1, 1), "coming": (1, 2), "ended": (-2, -1)}[group]
+    period = {"issue_start_at": now + timedelta(hours=opens), "issue_end_at": now + timedelta(hours=closes)}
+    ids = [make_coupon(**period) for _ in range(4)]
+    assert listed(client)[group] == ids[::-1]
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    "others",
+    [{"opens_in": DAY, "closes_in": 2 * DAY}, {"opens_in": -DAY, "closes_in": -1}, {"quota": 0}, {}],
+    ids=["coming", "ended", "gone", "open"],
+)
+def test_nothing_open_ever_falls_off_the_list(client, others, monkeypatch):
+    """The oldest open coupon of all, and more than a hundred others that began later."""
+    kept = make_coupon(opens_in=-300 * DAY, closes_in=300 * DAY)
+    now = utcnow()
+    fields = {"opens_in": -60, "closes_in": HOUR, "quota": 5} | others
+    for number in range(MOST_SHOWN + 1):
+        row = {
+            "title": f"Coupon {number}",
+            "total_quantity": fields["quota"],
+            "issue_start_at": now + timedelta(seconds=fields["opens_in"]),
+            "issue_end_at": now + timedelta(seconds=fields["closes_in"]),
+        }
+        db.session.add(Coupon(**row))
+    db.session.commit()
+    found = listed(client)
+    assert kept in found["open"]
+    assert len(found["open"]) == (MOST_SHOWN + 2 if not others else 1)
+    assert sum(map(len, found.values())) == (MOST_SHOWN + 2 if not others else MOST_SHOWN + 1)
+
+
+def test_what_opens_while_the_list_is_read_is_on_it_once(client, monkeypatch):
+    """Each group is one statement: a quota is raised between the ended and the open ones."""
+    coupon, raised = make_coupon(quota=0), []
+
+    def raise_the_quota(*args: object) -> None:
+        if "LIMIT" in str(args[2]) and not raised:
+            raised.append(coupon)
+            with db.engine.begin() as connection:
+                connection.execute(update(Coupon).values(total_quantity=7))
+
+    event.listen(db.engine, "after_cursor_execute", raise_the_quota)
+    context = context_of(client, "/")
+    event.remove(db.engine, "after_cursor_execute", raise_the_quota)
+    assert raised
+    assert [(offer.id, offer.state, offer.left) for offer in context["open"]] == [(coupon, "open", 7)]
+    assert context["ended"] == []
+
+
+def test_a_coupon_that_was_closed_before_its_end_did_not_end_at_its_end(client):
+    make_coupon(status=CLOSED, closes_in=DAY)
+    assert "Ended <time" not in visit(client, "/").text
+    make_coupon(opens_in=-2, closes_in=-1)
+    assert "Ended <time" in visit(client, "/").text
+
+
+MARKS = {
+    "usable": ({}, "이미 받은 쿠폰이에요", "You already have this coupon"),
+    "used": ({"used_at": utcnow()}, "이미 사용한 쿠폰이에요", "This coupon was used"),
+    "expired": ({}, "기한이 지난 쿠폰이에요", "This coupon has expired"),
+}
+
+
+@pytest.mark.parametrize("state", MARKS)
+def test_the_list_marks_what_i_have_for_me_alone(client, state):
+    fields, *words = MARKS[state]
+    coupon, others, me = make_coupon(quota=9), make_coupon(), make_user()
+    for each, user in ((coupon, me.id), (others, make_user().id)):
+        issuing.claim(each, user)
+        issuing.admit(each)
+    with db.engine.begin() as connection:
+        if fields:
+            connection.execute(update(CouponIssue).values(**fields))
+        if state == "expired":
+            connection.execute(update(Coupon).values(valid_until=utcnow() - timedelta(seconds=1)))
+    sign_in(client, me)
+    for language, said in zip(("ko", "en"), words, strict=True):
+        page = visit(client, "/", headers={"Accept-Language": language}).text
+        assert page.count(said) == 1
+        assert page.index(said) > page.index(f"/coupons/{coupon}")
+    assert context_of(client, "/")["mine"].keys() == {coupon}
+    sign_in(client, make_user())
+    assert context_of(client, "/")["mine"] == {}
+    client.delete_cookie("session")
+    assert context_of(client, "/")["mine"] == {}
+
+
+def test_the_list_asks_sql_once_for_each_group_and_once_for_what_i_have(client):
+    for _ in range(5):
+        make_coupon()
+    sign_in(client, make_user())
+    statements: list[str] = []
+    event.listen(db.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    visit(client, "/")
+    assert len(statements) == 4
+    statements.clear()
+    client.delete_cookie("session")
+    visit(client, "/")
+    assert len(statements) == 3
 
 
 # One coupon

@@ -12,13 +12,14 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.builders import csrf_token, make_coupon, make_user, make_users, sign_in
-from webapp import issuing, policy, tickets
+from webapp import issuing, policy, receipts, tickets
 from webapp.extensions import connect_redis
 from webapp.lane import TOKEN, Lane
 from webapp.models import utcnow
 
 JSON = "application/json"
 HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
+REFUSAL = re.compile(r"(?:sold_out|closed)\.[\d.]+\.[\w-]{22}\b")
 
 
 @pytest.fixture
@@ -80,10 +81,12 @@ def claim(client: FlaskClient, coupon: int, *, accept: str, token: str | None, *
 
 
 def facts(answer: Any) -> tuple[str, list[tuple[str, str]], bytes]:
-    """Return what is to be the same twice: all but the CSRF token, which carries the second of its making."""
+    """Return what is to be the same twice: all but the CSRF token, which carries the second of its making, and the
+    receipt of a refusal, which carries the millisecond of the click."""
     token = TOKEN.search(answer.data)
     body = answer.data.replace(token[1], b"token") if token else answer.data
-    return answer.status, sorted(answer.headers), body
+    headers = sorted((name, REFUSAL.sub("receipt", value)) for name, value in answer.headers)
+    return answer.status, headers, REFUSAL.sub("receipt", body.decode()).encode()
 
 
 def both(app: Flask, lane: Lane, ask: Any) -> tuple[Any, Any]:
@@ -120,6 +123,21 @@ def test_an_early_claim_hears_the_same_but_for_the_time_that_passed(app, client,
     through, plain = both(app, lane, lambda: claim(client, coupon, accept=accept, token=token))
     assert through[0] == plain[0]
     assert {name for name, _ in through[1]} == {name for name, _ in plain[1]}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("accept", [JSON, HTML], ids=["json", "html"])
+@pytest.mark.parametrize("state", [sold_out, closed])
+def test_everybody_is_refused_with_a_receipt_of_their_own(app, client, lane, signed_in, state, accept):
+    coupon, key = state(signed_in), app.config["SECRET_KEY"]
+    others = [make_user().id for _ in range(2)]
+    for user in (signed_in, *others, signed_in):
+        sign_in(client, user)
+        answer = claim(client, coupon, accept=accept, token=csrf_token(client))
+        text = REFUSAL.search(answer.text if accept == JSON else answer.location)[0]
+        refusal = receipts.read_refusal(key, text)
+        assert (refusal.code, refusal.coupon_id, refusal.user_id) == (state.__name__, coupon, user)
+        assert int(answer.headers["Content-Length"]) == len(answer.data)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -100,6 +100,7 @@ STATES = [
     (waiting_paused, "잠시 멈췄어요. 순번은 그대로예요", "Paused for a moment. Your place is safe"),
     (issued, "축하해요! 쿠폰을 받았어요", "Congratulations, it's yours!"),
     (issued, "까지 쓸 수 있어요", "Use by"),
+    (missed, "2명 앞에서 마감됐어요", "It ran out 2 places before yours"),
     (missed, "내 순번 3, 마지막 1", "You 3, last 1"),
     (sold_out, "준비한 쿠폰이 모두 나갔어요", "All coupons are gone"),
     (ended, "끝난 이벤트예요", "This event has ended"),
@@ -123,6 +124,16 @@ def test_no_page_has_inline_code_and_every_page_is_light(app, client, state):
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=|javascript:", answer.text)
     assert "unsafe" not in answer.headers["Content-Security-Policy"]
     assert len(gzip.compress(answer.data)) <= 10 * 1024
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("coupon", "said"),
+    [({"opens_in": 60}, True), ({}, False), ({"status": "paused"}, False), ({"quota": None}, False)],
+)
+def test_signing_in_early_is_advised_before_the_opening_alone(app, client, coupon, said):
+    page = client.get(f"/coupons/{make_coupon(**coupon)}", headers=KOREAN).text
+    assert ("로그인해 두면" in page) == said
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

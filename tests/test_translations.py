@@ -44,6 +44,11 @@ def test_the_variables_are_the_same(korean):
             assert variables(message.id) == variables(message.string), message.id
 
 
+@pytest.mark.parametrize("word", ["품절", "에포크", "회차", "더 새것", "더 예전"])
+def test_no_text_says_what_nobody_says(korean, word):
+    assert [message.id for message in korean if word in str(message.string)] == []
+
+
 def variables(text: str) -> set[str]:
     return {part.split(")")[0] for part in text.split("%(")[1:]} | {part for part in ("{n}",) if part in text}
 

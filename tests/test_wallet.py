@@ -26,7 +26,7 @@ def test_the_wallet_shows_every_code_of_mine_newest_first(client):
     first = issue(user, title="치킨 <b>", discount_amount=5000)
     second = issue(user, title="피자", discount_amount=3000)
     issues = context_of(client, "/wallet")["issues"]
-    assert [(each["coupon_title"], each["discount_amount"], each["code"]) for each in issues] == [
+    assert [(each.title, each.discount_amount, each.code) for each in issues] == [
         ("피자", 3000, second),
         ("치킨 <b>", 5000, first),
     ]
@@ -57,7 +57,7 @@ def test_used_coupons_stay(client):
     used = utcnow()
     db.session.execute(update(CouponIssue).values(used_at=used))
     db.session.commit()
-    assert [each["used_at"] for each in context_of(client, "/wallet")["issues"]] == [used]
+    assert [each.used_at for each in context_of(client, "/wallet")["issues"]] == [used]
 
 
 def test_the_wallet_needs_no_redis(client):
@@ -65,7 +65,7 @@ def test_the_wallet_needs_no_redis(client):
     sign_in(client, user)
     code = issue(user)
     line_redis().flushall()
-    assert [each["code"] for each in context_of(client, "/wallet")["issues"]] == [code]
+    assert [each.code for each in context_of(client, "/wallet")["issues"]] == [code]
 
 
 @pytest.mark.parametrize("accept", [BROWSER, PROGRAM], ids=["page", "json"])

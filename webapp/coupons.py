@@ -5,17 +5,18 @@ from datetime import datetime, timedelta
 
 from flask import Blueprint, make_response, redirect, render_template, request
 from flask_login import current_user
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 from werkzeug.wrappers import Response
 
-from webapp import issuing
+from webapp import held, issuing
 from webapp.accounts import safe_next
 from webapp.extensions import db
+from webapp.held import Held
 from webapp.issuing import Refused, Serving, Ticket
 from webapp.models import CLOSED, DRAFT, PAUSED, Coupon, utcnow
 from webapp.policy import coupon_by_id
 from webapp.presenting import LANGUAGES
-from webapp.tickets import receipt_for, ticket_of
+from webapp.tickets import presented_refusal, receipt_for, ticket_of
 
 bp = Blueprint("coupons", __name__)
 
@@ -40,16 +41,17 @@ class Offer:
     state: str
     left: int | None
 
+    @property
+    def over(self) -> bool:
+        return self.closes_at <= utcnow()
+
 
 @bp.get("/")
 def index() -> str:
-    offers = [_offer(coupon, _state_now(coupon), coupon.issued_quantity) for coupon in _listed()]
-    return render_template(
-        "coupons/index.html",
-        open=[offer for offer in offers if offer.state in ("open", "paused")],
-        coming=[offer for offer in offers if offer.state == "scheduled"],
-        ended=[offer for offer in offers if offer.state in ("sold_out", "closed")],
-    )
+    offers = _listed()
+    ids = [offer.id for group in offers.values() for offer in group]
+    mine = held.among(current_user.id, ids) if current_user.is_authenticated else {}
+    return render_template("coupons/index.html", **offers, mine=mine)
 
 
 @bp.get(f"/coupons/{COUPON}")
@@ -58,14 +60,17 @@ def show(coupon_id: int) -> str:
     if coupon is None or coupon.status == DRAFT:
         raise Refused("not_found")
     serving = issuing.serving(coupon_id)
-    ticket = ticket_of(coupon_id, current_user.id) if current_user.is_authenticated else None
+    ticket, mine = _own(coupon_id) if current_user.is_authenticated else (None, None)
     notice = request.args.get("notice")
     return render_template(
         "coupons/show.html",
         offer=_offer(coupon, serving.state, serving.issued),
         ticket=ticket,
+        held=mine,
+        last_issued=held.last_issued(coupon_id) if ticket and ticket.state == "sold_out" else None,
         serving=serving,
         receipt=receipt_for(coupon_id, current_user.id, ticket) if ticket else None,
+        refusal=presented_refusal(coupon_id),
         notice=notice if notice in NOTICES else None,
         poll=_moves(ticket, serving),
         refresh_s=_refresh_s(ticket, serving),
@@ -84,23 +89,49 @@ def language(code: str) -> Response:
     return response
 
 
-def _listed() -> list[Coupon]:
-    shown = (
-        select(Coupon)
-        .where(
-            Coupon.status != DRAFT,
-            Coupon.rehearsal.is_(False),
-            Coupon.issue_end_at > utcnow() - SHOWN_AFTER_END,
-        )
-        .order_by(Coupon.issue_start_at.desc())
-        .limit(MOST_SHOWN)
-    )
-    return list(db.session.scalars(shown))
+def _own(coupon_id: int) -> tuple[Ticket, Held | None]:
+    """Return where the visitor stands, and what they hold."""
+    ticket = ticket_of(coupon_id, current_user.id)
+    return held.confirmed(current_user.id, coupon_id, ticket)
 
 
-def _state_now(coupon: Coupon) -> str:
+def _listed() -> dict[str, list[Offer]]:
+    """Return what is open, the first to end first; what is coming, the first to open first; what ended, the last first.
+
+    A coupon that has run out or was closed has ended. What is open has no limit, and is read last: what opens while
+    this reads is among it all the same, and nowhere else.
+    """
+    now, end, start = utcnow(), Coupon.issue_end_at, Coupon.issue_start_at
+    closed, over, begun = Coupon.status == CLOSED, end <= now, start <= now
+    gone = and_(Coupon.total_quantity.is_not(None), Coupon.issued_quantity >= Coupon.total_quantity)
+    ended = or_(closed, over, and_(begun, gone))
+    queries = {
+        "ended": _shown(ended, end > now - SHOWN_AFTER_END).order_by(end.desc()).limit(MOST_SHOWN),
+        "coming": _shown(~closed, ~begun).order_by(start).limit(MOST_SHOWN),
+        "open": _shown(~closed, begun, ~over, ~gone).order_by(end),
+    }
+    found = {
+        name: db.session.scalars(query.order_by(Coupon.id.desc())).all() for name, query in queries.items()
+    }
+    shown: dict[int, str] = {coupon.id: name for name, coupons in found.items() for coupon in coupons}
+    return {
+        name: [
+            _offer(coupon, _state_at(coupon, now), coupon.issued_quantity)
+            for coupon in coupons
+            if shown[coupon.id] == name
+        ]
+        for name, coupons in found.items()
+    }
+
+
+def _shown(*conditions: ColumnElement[bool]) -> Select[Coupon]:
+    """Return the query of coupons that people may see, read anew when this session has read them before."""
+    visible = (Coupon.status != DRAFT, Coupon.rehearsal.is_(False))
+    return select(Coupon).where(*visible, *conditions).execution_options(populate_existing=True)
+
+
+def _state_at(coupon: Coupon, now: datetime) -> str:
     """Return the state for the list, where the web server's clock and SQL are near enough."""
-    now = utcnow()
     if coupon.status == CLOSED or now >= coupon.issue_end_at:
         return "closed"
     if now < coupon.issue_start_at:

@@ -60,32 +60,34 @@ def wants_json() -> bool:
 
 
 def problem(
-    code: str, *, retry_ms: int | None = None, errors: Mapping[str, list[str]] | None = None
+    code: str,
+    *,
+    retry_ms: int | None = None,
+    errors: Mapping[str, list[str]] | None = None,
+    receipt: str | None = None,
 ) -> Response:
     """Answer with a problem by its stable code.
 
-    `retry_ms` becomes Retry-After, in whole seconds, rounded up; `errors` says what is wrong in which field.
+    `retry_ms` becomes Retry-After, in whole seconds, rounded up; `errors` says what is wrong in which field; `receipt`
+    proves the refusal.
     """
     found = _problems().get(code) or _problems()["error"]
     if code == "busy" and retry_ms is None:
         retry_ms = BUSY_RETRY_S * 1000
-    return _answer(code, found, retry_ms, errors)
+    return _answer(code, found, retry_ms, errors=errors, receipt=receipt)
 
 
 def status_of(code: str) -> int:
     return _problems()[code].status
 
 
-def _answer(
-    code: str, found: Problem, retry_ms: int | None = None, errors: Mapping[str, list[str]] | None = None
-) -> Response:
+def _answer(code: str, found: Problem, retry_ms: int | None = None, **more: Any) -> Response:
     retry_s = None if retry_ms is None else max(1, -(-retry_ms // 1000))
     if wants_json():
         body: dict[str, Any] = {"type": "about:blank", "code": code, **found._asdict()}
         if retry_ms is not None:
             body["retry_ms"] = retry_ms
-        if errors is not None:
-            body["errors"] = errors
+        body |= {name: value for name, value in more.items() if value is not None}
         response = Response(
             json.dumps(body, ensure_ascii=False), found.status, content_type="application/problem+json"
         )

@@ -35,6 +35,7 @@ from webapp.models import (
     User,
     utcnow,
 )
+from webapp.receipts import Refusal
 from webapp.swallowed import swallow
 
 log = logging.getLogger(__name__)
@@ -71,17 +72,24 @@ _starting = threading.Lock()
 
 
 class Refused(Exception):
-    """No ticket, and why: `code` is one of not_open, closed, sold_out, no_ticket, not_found, busy."""
+    """No ticket, and why: `code` is one of not_open, closed, sold_out, no_ticket, not_found, busy.
 
-    def __init__(self, code: str, *, retry_ms: int | None = None) -> None:
+    A claim that came too late brings the `refusal`, to be signed.
+    """
+
+    def __init__(self, code: str, *, retry_ms: int | None = None, refusal: Refusal | None = None) -> None:
         super().__init__(code)
         self.code = code
         self.retry_ms = retry_ms
+        self.refusal = refusal
 
 
 @dataclass(frozen=True)
 class Ticket:
-    """Where a user stands: state is none, waiting, issued, sold_out, rejected or lost."""
+    """Where a user stands: state is none, waiting, issued, sold_out, rejected or lost.
+
+    `ahead` are the people before them in the line; `missed_by` is their place in standby, 1 for whoever is next.
+    """
 
     state: str
     epoch: int
@@ -89,6 +97,7 @@ class Ticket:
     ahead: int | None = None
     code: str | None = None
     reason: str | None = None
+    missed_by: int | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +137,8 @@ def claim(coupon_id: int, user_id: int) -> Ticket:
     if claimed.answer is Answer.NOT_OPEN:
         raise Refused("not_open", retry_ms=int(claimed.result) - claimed.now_ms)
     if claimed.answer in _REFUSALS:
-        raise Refused(_REFUSALS[claimed.answer])
+        code = _REFUSALS[claimed.answer]
+        raise Refused(code, refusal=_refusal(code, coupon_id, user_id, claimed))
     return _ticket(claimed)
 
 
@@ -326,6 +336,11 @@ def tell_lately_revoked() -> None:
 
 def revoked_reason(reason: str) -> str:
     return f"{REVOKED}{reason}"
+
+
+def is_revoked(ticket: Ticket | None) -> bool:
+    """Whether the ticket had won a coupon that was taken back."""
+    return ticket is not None and (ticket.reason or "").startswith(REVOKED)
 
 
 def reconcile(coupon_id: int) -> None:
@@ -596,7 +611,8 @@ def _event(coupon: Any, head: Head, ticket: Waiting, kind: str, reason: str, now
 
 def _begin_epoch(connection: Connection, line: Line, coupon: Any) -> int:
     """Seed the gate, write down that a life of the line begins, and return its number; the caller commits and opens."""
-    survived, decided = line.gate(), _highest_number(connection, coupon.id)
+    survived, issued = line.gate(), _last_issued(connection, coupon.id)
+    decided = _highest_number(connection, coupon.id)
     epoch: int = max(coupon.epoch, survived.epoch if survived and survived.opened else 0) + 1
     line.restore_results(_known_results(connection, coupon.id))
     floor = line.seed(
@@ -604,6 +620,7 @@ def _begin_epoch(connection: Connection, line: Line, coupon: Any) -> int:
         epoch=epoch,
         known=max(coupon.last_number, decided),
         serving=decided,
+        last_issued=issued,
         step=EPOCH_STEP if epoch > 1 else 0,
     )
     connection.execute(update(Coupon).where(Coupon.id == coupon.id).values(epoch=epoch, last_number=floor))
@@ -624,11 +641,16 @@ def _what_happened(survived: Gate | None) -> str:
 
 def _highest_number(connection: Connection, coupon_id: int) -> int:
     """Return the highest ticket number that SQL has decided, 0 when there is none."""
-    issued = select(func.max(CouponIssue.ticket_number)).where(CouponIssue.coupon_id == coupon_id)
     skipped = select(func.max(LineEvent.ticket_number)).where(
         LineEvent.coupon_id == coupon_id, LineEvent.kind.in_(("rejected", "already"))
     )
-    return max(connection.scalar(issued) or 0, connection.scalar(skipped) or 0)
+    return max(_last_issued(connection, coupon_id) or 0, connection.scalar(skipped) or 0)
+
+
+def _last_issued(connection: Connection, coupon_id: int) -> int | None:
+    return connection.scalar(
+        select(func.max(CouponIssue.ticket_number)).where(CouponIssue.coupon_id == coupon_id)
+    )
 
 
 def _known_results(connection: Connection, coupon_id: int) -> dict[str, str]:
@@ -665,7 +687,7 @@ def _ticket(found: lines.Claimed | lines.Standing) -> Ticket:
     if found.answer is Answer.WAITING:
         return Ticket("waiting", found.epoch, number=found.number, ahead=found.ahead)
     if found.answer is Answer.STANDBY:
-        return Ticket("sold_out", found.epoch, number=found.number)
+        return Ticket("sold_out", found.epoch, number=found.number, missed_by=found.ahead + 1)
     if found.answer is Answer.NO_TICKET:
         return Ticket("none", found.epoch)
     outcome, number, detail = found.result.split(":", 2)
@@ -683,6 +705,11 @@ def _state(gate: Gate) -> str:
     if gate.sold_out:
         return "sold_out"
     return "open" if policy.status == LIVE else "paused"
+
+
+def _refusal(code: str, coupon_id: int, user_id: int, claimed: lines.Claimed) -> Refusal:
+    known = (int(fact) if fact else None for fact in claimed.result.split(":"))
+    return Refusal(code, coupon_id, user_id, claimed.now_ms, *known)
 
 
 def _issued(number: int, code: str) -> str:

@@ -32,13 +32,15 @@ from webapp.errors import STORE_FAILED
 from webapp.issuing import Refused
 from webapp.seals import Seal
 from webapp.security import common_headers
-from webapp.tickets import SERVING_FRESH_S, SHOWN_REFUSALS, served, ticket_json
+from webapp.tickets import SERVING_FRESH_S, SHOWN_REFUSALS, refusal_receipt, served, ticket_json
 
 ADDRESS = re.compile(r"/coupons/([1-9][0-9]{0,17})(?:/(claim|ticket|serving))?")
 FORM = "application/x-www-form-urlencoded"
 TOKEN = re.compile(rb'name="csrf_token" value="([^"]+)"')
 TOKEN_ALONE = re.compile(rb"csrf_token=([\w.-]+)")
 """What the page's form sends: nothing in it is escaped."""
+RECEIPT_BEGINS = b'"receipt": "'
+"""The last that a refusal of the app says in JSON."""
 NEEDED_FIELDS = {"_user_id", "csrf_token"}
 SESSION_FIELDS = NEEDED_FIELDS | {"_id", "_fresh", "_permanent"}
 """What the session of somebody who is signed in may hold; with anything else, a message say, the app decides."""
@@ -113,7 +115,7 @@ class Lane:
         except Refused as refused:
             if refused.code not in SHOWN_REFUSALS:
                 raise
-            return self._refusal(coupon_id, refused.code, environ)
+            return self._refusal(coupon_id, refused, environ)
         if _wants_json(environ):
             body = ticket_json(coupon_id, _visitor(session).id, ticket)
             return "200 OK", _headers("application/json", "no-store", body, environ), body
@@ -171,32 +173,36 @@ class Lane:
             self._keep(key, (until, shared, body.split(token[1])))
         return answer
 
-    def _refusal(self, coupon_id: int, code: str, environ: Environ) -> Answer | None:
-        if not _wants_json(environ):
-            return self._to_page(coupon_id, code, environ)
-        return None if code == "not_open" else self._same_refusal(code, environ)
+    def _refusal(self, coupon_id: int, refused: Refused, environ: Environ) -> Answer | None:
+        receipt = refusal_receipt(refused)
+        if _wants_json(environ):
+            return self._same_refusal(refused.code, receipt, environ) if receipt else None
+        if receipt:
+            return _redirection(f"/coupons/{coupon_id}?notice={refused.code}&refusal={receipt}", environ)
+        return self._to_page(coupon_id, refused.code, environ)
 
     def _to_page(self, coupon_id: int, notice: str | None, environ: Environ) -> Answer:
         key = (coupon_id, notice, _is_secure(environ))
         if key not in self.kept:
-            response = redirect(f"/coupons/{coupon_id}" + (f"?notice={notice}" if notice else ""), 303)
-            headers = _headers("text/html; charset=utf-8", "private, no-cache", response.data, environ)
-            self._keep(key, ("303 SEE OTHER", [*headers, ("Location", response.location)], response.data))
+            address = f"/coupons/{coupon_id}" + (f"?notice={notice}" if notice else "")
+            self._keep(key, _redirection(address, environ))
         kept: Answer = self.kept[key]
         return kept
 
-    def _same_refusal(self, code: str, environ: Environ) -> Answer | None:
-        """Return what the app answered when it refused the same in the same language, or ask it for the first time."""
+    def _same_refusal(self, code: str, receipt: str, environ: Environ) -> Answer | None:
+        """Return what the app answered when it refused the same in the same language, or ask it for the first time;
+        the receipt alone is everybody's own."""
         key = (code, *_language(environ), _is_secure(environ))
         if key not in self.kept:
-            answer = _call(self.plain, environ)
-            if f'"code": "{code}"'.encode() not in answer[2] or any(
-                name == "Set-Cookie" for name, _ in answer[1]
-            ):
-                return answer
-            self._keep(key, answer)
-        kept: Answer = self.kept[key]
-        return kept
+            status, headers, body = answer = _call(self.plain, environ)
+            words, begin, _theirs = body.rpartition(RECEIPT_BEGINS)
+            if f'"code": "{code}"'.encode() in words and "Set-Cookie" not in dict(headers):
+                shared = [(name, value) for name, value in headers if name != "Content-Length"]
+                self._keep(key, (status, shared, words + begin))
+            return answer
+        status, shared, words = self.kept[key]
+        body = words + receipt.encode() + b'"}'
+        return status, [*shared, ("Content-Length", str(len(body)))], body
 
     def _keep(self, key: tuple[object, ...], answer: Any) -> None:
         if len(self.kept) >= MOST_KEPT:
@@ -290,6 +296,12 @@ def _csrf_token(environ: Environ) -> str:
 def _headers(content_type: str, cache_control: str, body: bytes, environ: Environ) -> Headers:
     own = {"Content-Type": content_type, "Cache-Control": cache_control, "Content-Length": str(len(body))}
     return list((common_headers(_is_secure(environ)) | {"Vary": "Cookie"} | own).items())
+
+
+def _redirection(address: str, environ: Environ) -> Answer:
+    response = redirect(address, 303)
+    headers = _headers("text/html; charset=utf-8", "private, no-cache", response.data, environ)
+    return "303 SEE OTHER", [*headers, ("Location", response.location)], response.data
 
 
 def _call(plain: Any, environ: Environ) -> Answer:

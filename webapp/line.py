@@ -3,7 +3,8 @@
 Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
 
     {coupon:7}:gate      hash    epoch, revision, status, quota, issued, opens_at, closes_at (ms), last (number
-                                 given), serving (highest number decided), sold_out (0 or 1), sold_out_at (ms),
+                                 given), serving (highest number decided), last_issued (highest number that was
+                                 issued a coupon), sold_out (0 or 1), sold_out_at (ms),
                                  grace_until and grace_end (ms), begun (run id of the server in whose life this epoch
                                  was begun), which becomes run_id when SQL knows of the epoch, floor (this epoch's
                                  numbers lie above), arrived (last bucket of the arrivals), heard (number that a receipt
@@ -193,14 +194,24 @@ class Line:
             int(self._run("write_gate", [self.gate_key, self.line_key, self.standby_key], policy.args())) >= 0
         )
 
-    def seed(self, policy: Policy, *, epoch: int, known: int, serving: int, step: int = 0) -> int | None:
+    def seed(
+        self,
+        policy: Policy,
+        *,
+        epoch: int,
+        known: int,
+        serving: int,
+        last_issued: int | None = None,
+        step: int = 0,
+    ) -> int | None:
         """Begin an epoch and return its floor; None, and nothing changed, when a gate of this server stands.
 
         The floor is above `known` and every surviving ticket: the next multiple of `step`, if there is a step. Nobody
         gets a number before `open`.
         """
         keys = [self.gate_key, self.line_key, self.standby_key, self.arrivals_key]
-        floor = int(self._run("seed_gate", keys, [*policy.args(), epoch, known, serving, step]))
+        last = "" if last_issued is None else last_issued
+        floor = int(self._run("seed_gate", keys, [*policy.args(), epoch, known, serving, step, last]))
         return None if floor < 0 else floor
 
     def open(self, epoch: int, *, grace_ms: int = 0) -> bool:

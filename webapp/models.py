@@ -93,6 +93,7 @@ class Coupon(Base):
         CheckConstraint("issue_start_at < issue_end_at", name="period"),
         CheckConstraint("status IN ('draft', 'live', 'paused', 'closed')", name="status"),
         Index("ix_coupons_issue_end_at", "issue_end_at"),
+        Index("ix_coupons_issue_start_at", "issue_start_at"),
         NEVER_REUSED,
     )
 
@@ -145,10 +146,16 @@ class Revocation(Base):
     """An issue that an operator took back: its row as it was, by whom and why."""
 
     __tablename__ = "revocations"
-    __table_args__ = (UniqueConstraint("code"), Index("ix_revocations_revoked_at", "revoked_at"))
+    __table_args__ = (
+        UniqueConstraint("code"),
+        Index("ix_revocations_revoked_at", "revoked_at"),
+        Index("ix_revocations_user_id", "user_id"),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     coupon_id: Mapped[int] = mapped_column(ForeignKey("coupons.id"))
+    # The id that the issue had, for pages that were opened with it; None before this was kept.
+    issue_id: Mapped[int | None] = mapped_column(BigInteger)
     user_id: Mapped[int] = mapped_column(BigInteger)
     ticket_number: Mapped[int] = mapped_column(BigInteger)
     epoch: Mapped[int]

@@ -15,7 +15,7 @@ from flask_login import current_user
 from markupsafe import Markup
 
 from webapp.codes import grouped
-from webapp.issuing import REVOKED, Serving, Ticket
+from webapp.issuing import REVOKED, Serving, Ticket, is_revoked
 from webapp.moments import SEOUL
 
 LANGUAGES = ("ko", "en")
@@ -29,7 +29,7 @@ def init_app(app: Flask) -> None:
     )
     app.jinja_env.filters.update(qr=qr, revoked_for=lambda reason: reason.removeprefix(REVOKED))
     app.jinja_env.tests["revoked"] = is_revoked
-    app.jinja_env.globals.update(page_state=page_state)
+    app.jinja_env.globals.update(page_state=page_state, missed_words=missed_words)
     app.context_processor(lambda: {"language": str(get_locale()), "signed_in": current_user.is_authenticated})
     app.url_defaults(lambda endpoint, values: _add_version(app, endpoint, values))
 
@@ -58,9 +58,16 @@ def qr(text: str) -> Markup:
     return Markup(drawn.svg_inline(border=2, omitsize=True, dark="#000", light="#fff"))
 
 
-def is_revoked(ticket: Ticket | None) -> bool:
-    """Whether the ticket had won a coupon that was taken back."""
-    return ticket is not None and (ticket.reason or "").startswith(REVOKED)
+def missed_words(ticket: Ticket, last_issued: int | None) -> str:
+    """Return how narrowly somebody in standby missed a coupon: by the people before them, never by a difference of
+    numbers, which leap when the line starts anew."""
+    if last_issued is None:
+        return str(_("All coupons are gone"))
+    if ticket.number is not None and ticket.number < last_issued:
+        return str(_("All coupons were gone when your place was found again"))
+    if ticket.missed_by is None or ticket.missed_by == 1:
+        return str(_("It ran out just before you"))
+    return str(_("It ran out %(places)s places before yours", places=thousands(ticket.missed_by)))
 
 
 def live(text: str, field: str) -> Markup:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import aliased
 from webapp import issuing
 from webapp.codes import normalised
 from webapp.extensions import db
+from webapp.held import state_of
 from webapp.issuing import locked_coupon
 from webapp.models import REASON_LENGTH, Coupon, CouponIssue, LineEvent, Revocation, User, utcnow
 
@@ -123,6 +124,7 @@ def _take_back(coupon_id: int, code: str, operator_id: int | None, reason: str) 
         connection.execute(
             insert(Revocation).values(
                 **place,
+                issue_id=issue.id,
                 code=code,
                 issued_at=issue.issued_at,
                 revoked_at=now,
@@ -176,10 +178,6 @@ def _revoked() -> Select[*tuple[Any, ...]]:
 
 def _code(row: Any) -> Code:
     facts = dict(row._mapping)
-    if "reason" in facts:
-        state = "revoked"
-    elif facts["at"]:
-        state = "used"
-    else:
-        state = "expired" if facts["valid_until"] and facts["valid_until"] <= utcnow() else "usable"
+    revoked_at, used_at = (facts["at"], None) if "reason" in facts else (None, facts["at"])
+    state = state_of(used_at=used_at, valid_until=facts["valid_until"], revoked_at=revoked_at)
     return Code(state=state, **facts)

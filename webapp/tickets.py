@@ -9,10 +9,10 @@ from flask_login import current_user
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from webapp import issuing, receipts
-from webapp.errors import Unauthenticated, wants_json
+from webapp.errors import Unauthenticated, problem, wants_json
 from webapp.extensions import csrf
 from webapp.issuing import Refused, Serving, Ticket
-from webapp.receipts import Receipt
+from webapp.receipts import Receipt, Refusal
 
 bp = Blueprint("tickets", __name__)
 
@@ -52,9 +52,12 @@ def claim(coupon_id: int) -> WerkzeugResponse:
     try:
         ticket = issuing.claim(coupon_id, current_user.id)
     except Refused as refused:
-        if as_json or refused.code not in SHOWN_REFUSALS:
+        if refused.code not in SHOWN_REFUSALS:
             raise
-        return _to_page(coupon_id, refused.code)
+        receipt = refusal_receipt(refused)
+        if as_json:
+            return problem(refused.code, retry_ms=refused.retry_ms, receipt=receipt)
+        return _to_page(coupon_id, refused.code, receipt)
     if as_json:
         return _ticket_answer(coupon_id, ticket)
     return _to_page(coupon_id, "already" if ticket.state == "issued" else None)
@@ -101,8 +104,25 @@ def receipt_for(coupon_id: int, user_id: int, ticket: Ticket) -> str | None:
     )
 
 
-def _to_page(coupon_id: int, notice: str | None) -> WerkzeugResponse:
-    return redirect(url_for("coupons.show", coupon_id=coupon_id, notice=notice), 303)
+def refusal_receipt(refused: Refused) -> str | None:
+    """Return the signed proof that somebody came too late, or None for any other refusal."""
+    if refused.refusal is None:
+        return None
+    return receipts.sign_refusal(current_app.config["SECRET_KEY"], refused.refusal)
+
+
+def presented_refusal(coupon_id: int) -> Refusal | None:
+    """Return the refusal that the address brings, if it is ours, unaltered, this visitor's and for this coupon."""
+    if not current_user.is_authenticated:
+        return None
+    refusal = receipts.read_refusal(current_app.config["SECRET_KEY"], request.args.get("refusal", ""))
+    if refusal is None or (refusal.coupon_id, refusal.user_id) != (coupon_id, current_user.id):
+        return None
+    return refusal
+
+
+def _to_page(coupon_id: int, notice: str | None, refusal: str | None = None) -> WerkzeugResponse:
+    return redirect(url_for("coupons.show", coupon_id=coupon_id, notice=notice, refusal=refusal), 303)
 
 
 def _presented(coupon_id: int, user_id: int) -> Receipt | None:

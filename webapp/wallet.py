@@ -1,59 +1,79 @@
 """My coupons and their codes: the list, and one coupon to show at a till."""
 
-from typing import Any
+import hashlib
+from collections.abc import Iterable
 
-from flask import Blueprint, abort, redirect, render_template, request, url_for
-from sqlalchemy import Select, select
-from werkzeug.wrappers import Response
+from flask import Blueprint, Response, abort, jsonify, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as WerkzeugResponse
 
+from webapp import held
 from webapp.accounts import signed_in_user
 from webapp.errors import Unauthenticated, wants_json
-from webapp.extensions import db
-from webapp.models import Coupon, CouponIssue, utcnow
+from webapp.held import Held
+from webapp.models import User
 
 bp = Blueprint("wallet", __name__)
 
+ISSUE = "<int(min=1, max=9223372036854775807):issue_id>"
+NEXT_MS = 7000
+"""When an open page asks again what became of a coupon: what happened at the till shows within 10 s."""
+
 
 @bp.get("/wallet")
-def index() -> str | Response:
+def index() -> str | WerkzeugResponse:
     user = signed_in_user()
     if user is None:
         return _sign_in_first()
-    rows = db.session.execute(_issues_of(user.id).order_by(CouponIssue.issued_at.desc()))
-    return render_template("wallet/index.html", issues=[dict(row._mapping) for row in rows])
+    issues = held.all_of(user.id)
+    return render_template("wallet/index.html", issues=issues, mark=_mark(issues))
 
 
-@bp.get("/wallet/<int(min=1, max=9223372036854775807):issue_id>")
-def show(issue_id: int) -> str | Response:
+@bp.get(f"/wallet/{ISSUE}")
+def show(issue_id: int) -> str | WerkzeugResponse:
     user = signed_in_user()
     if user is None:
         return _sign_in_first()
-    issue = db.session.execute(_issues_of(user.id).where(CouponIssue.id == issue_id)).one_or_none()
-    if issue is None:
+    return render_template("wallet/show.html", held=_own(user, issue_id))
+
+
+@bp.get("/wallet/state")
+def state_of_all() -> Response:
+    return _told(mark=_mark(held.all_of(_somebody().id)))
+
+
+@bp.get(f"/wallet/{ISSUE}/state")
+def state(issue_id: int) -> Response:
+    """Answer what became of a coupon: usable, used, expired or revoked, with the time of that."""
+    own = _own(_somebody(), issue_id)
+    return _told(state=own.state, at=own.at.isoformat() if own.at else None, mark=own.mark)
+
+
+def _told(**facts: str | None) -> Response:
+    """Answer with a mark that is another one when a page has something else to say."""
+    answer = jsonify(**facts, next_ms=NEXT_MS)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def _somebody() -> User:
+    user = signed_in_user()
+    if user is None:
+        raise Unauthenticated
+    return user
+
+
+def _own(user: User, issue_id: int) -> Held:
+    found = held.by_issue(user.id, issue_id)
+    if found is None:
         abort(404)
-    expired = issue.valid_until is not None and issue.valid_until <= utcnow()
-    return render_template("wallet/show.html", issue=issue, expired=expired)
+    return found
 
 
-def _sign_in_first() -> Response:
+def _mark(issues: Iterable[Held]) -> str:
+    return hashlib.sha256(";".join(each.mark for each in issues).encode()).hexdigest()[:16]
+
+
+def _sign_in_first() -> WerkzeugResponse:
     if wants_json():
         raise Unauthenticated
     return redirect(url_for("accounts.login", next=request.path), 303)
-
-
-def _issues_of(user_id: int) -> Select[*tuple[Any, ...]]:
-    return (
-        select(
-            CouponIssue.id,
-            Coupon.title.label("coupon_title"),
-            Coupon.id.label("coupon_id"),
-            Coupon.discount_amount,
-            Coupon.min_available_amount,
-            CouponIssue.code,
-            CouponIssue.issued_at,
-            CouponIssue.used_at,
-            Coupon.valid_until,
-        )
-        .join_from(CouponIssue, Coupon, CouponIssue.coupon_id == Coupon.id)
-        .where(CouponIssue.user_id == user_id)
-    )

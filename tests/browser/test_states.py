@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from flask import current_app
 from playwright.sync_api import Page, expect
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from tests.browser.pages import frozen, give_place_away, offer, on_sqlite
 from tests.browser.pictures import SCHEMES, photograph
@@ -19,6 +19,7 @@ from webapp.codes import grouped
 from webapp.extensions import db, line_redis
 from webapp.models import CLOSED, LIVE, OPERATOR, PAUSED, Coupon, User, utcnow
 from webapp.policy import change_coupon
+from webapp.tickets import refusal_receipt
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 TITLES = {"ko": "치킨 5,000원 할인", "en": "₩5,000 off fried chicken"}
@@ -134,6 +135,34 @@ def already(visit: Visit) -> None:
 
 def missed(visit: Visit) -> None:
     visit.open(decided(claimed(visit, before=2, quota=2)))
+
+
+def missed_by_far(visit: Visit) -> None:
+    visit.open(decided(claimed(visit, before=202, quota=2)))
+
+
+def used(visit: Visit) -> None:
+    coupon = decided(claimed(visit))
+    redeeming.use(issuing.standing(coupon, visit.user).code, None)
+    visit.open(coupon)
+
+
+def expired(visit: Visit) -> None:
+    visit.open(_over(decided(claimed(visit, valid_until=utcnow() + timedelta(days=1)))))
+
+
+def _over(coupon: int) -> int:
+    late = update(Coupon).values(valid_until=utcnow() - timedelta(days=1))
+    db.session.execute(late.where(Coupon.id == coupon))
+    db.session.commit()
+    return coupon
+
+
+def too_late(visit: Visit) -> None:
+    coupon = decided(claimed(Visit(visit.page, make_user().id, visit.language), quota=1))
+    with pytest.raises(issuing.Refused) as refused:
+        issuing.claim(coupon, visit.user)
+    visit.page.goto(f"/coupons/{coupon}?notice=sold_out&refusal={refusal_receipt(refused.value)}")
 
 
 def sold_out(visit: Visit) -> None:
@@ -252,6 +281,17 @@ def till_used(visit: Visit) -> None:
     visit.page.reload()
 
 
+def till_expired(visit: Visit) -> None:
+    till(visit)
+    _over(db.session.scalars(select(Coupon.id).order_by(Coupon.id.desc())).first() or 0)
+    visit.page.reload()
+
+
+def wallet_taken_back(visit: Visit) -> None:
+    revoked(visit)
+    visit.page.goto("/wallet")
+
+
 def wallet_empty(visit: Visit) -> None:
     visit.page.goto("/wallet")
 
@@ -262,6 +302,18 @@ def receipt_of_a_winner(visit: Visit) -> None:
 
 def receipt_of_a_loser(visit: Visit) -> None:
     visit.page.goto(f"/coupons/{decided(claimed(visit, before=2, quota=2))}/receipt")
+
+
+def receipt_of_a_refusal(visit: Visit) -> None:
+    too_late(visit)
+    visit.page.locator("#refusal a").click()
+    visit.page.wait_for_url("**/receipt?refusal=**")
+
+
+def refusal_verified(visit: Visit) -> None:
+    receipt_of_a_refusal(visit)
+    visit.page.locator("main .back a").first.click()
+    visit.page.wait_for_url("**/verify**")
 
 
 def verified(visit: Visit) -> None:
@@ -384,6 +436,10 @@ STATES: dict[State, tuple[str, str]] = {
     issued: ("축하해요! 쿠폰을 받았어요", "Congratulations, it's yours!"),
     already: ("이미 받은 쿠폰이에요", "You already have this coupon"),
     missed: ("내 순번 3, 마지막 2", "You 3, last 2"),
+    missed_by_far: ("201명 앞에서 마감됐어요", "It ran out 201 places before yours"),
+    used: ("이미 사용한 쿠폰이에요", "This coupon was used"),
+    expired: ("기한이 지난 쿠폰이에요", "This coupon has expired"),
+    too_late: ("마지막 쿠폰이 나간 뒤에 신청이 도착했어요", "arrived after the last coupon had gone"),
     sold_out: ("준비한 쿠폰이 모두 나갔어요", "All coupons are gone"),
     paused: ("잠시 멈췄어요", "Paused for a moment"),
     ended: ("끝난 이벤트예요", "This event has ended"),
@@ -401,9 +457,13 @@ STATES: dict[State, tuple[str, str]] = {
     wallet: ("내 쿠폰", "My coupons"),
     till: ("계산대에서 이 화면을 보여 주세요", "Show this at the till"),
     till_used: ("사용", "Used"),
+    till_expired: ("까지 쓸 수 있었어요", "It could be used until"),
+    wallet_taken_back: ("받은 쿠폰이 회수됐어요", "Your coupon was taken back"),
     wallet_empty: ("아직 받은 쿠폰이 없어요", "You have no coupon yet"),
     receipt_of_a_winner: ("접수증", "Receipt"),
     receipt_of_a_loser: ("차례가 오기 전에 쿠폰이 모두 나갔어요", "All coupons were gone before"),
+    receipt_of_a_refusal: ("먼저 온 분", "Before you"),
+    refusal_verified: ("순번을 받지 못한 신청의 접수증이에요", "It is of a request that got no number"),
     verified: ("저희가 서명한 접수증이 맞고", "This receipt is ours, and unaltered"),
     not_ours: ("접수증이 아니", "This is no receipt of ours"),
     no_receipt: ("받은 순번이 없어요", "You have no number here"),

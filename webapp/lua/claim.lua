@@ -4,7 +4,8 @@
 -- ARGV     1 user id   2 life of the bell in ms   3 length of a bucket of arrivals in ms
 -- Returns  {answer, epoch, number, ahead, ring, now_ms, result}
 --          answer: the numbers of webapp.line.Answer; ring 1: this caller rings for the admission;
---          result: the stored result when decided, opens_at in ms when not open yet
+--          result: the stored result when decided, opens_at in ms when not open yet; when closed or sold out what had
+--          happened by now, "<since ms>:<last number issued>:<its arrival, ms>:<issued>:<in standby>", empty where unknown
 --          NO_GATE also when the gate is older than this life of the server: its end may be lost
 --
 -- A repeat changes nothing and returns the same number. The checks stand in this order so that
@@ -32,12 +33,28 @@ if number then
   return {WAITING, epoch, tonumber(number), redis.call('ZRANK', line, user), 0, now_ms, ''}
 end
 number = redis.call('ZSCORE', standby, user)
-if number then return {STANDBY, epoch, tonumber(number), 0, 0, now_ms, ''} end
+if number then
+  return {STANDBY, epoch, tonumber(number), redis.call('ZRANK', standby, user), 0, now_ms, ''}
+end
 
-if status == 'closed' then return {CLOSED, epoch, 0, 0, 0, now_ms, ''} end
+local function refuse(answer, since)
+  local known = redis.call('HMGET', gate, 'issued', 'last_issued', 'sold_out_at')
+  local last, arrived_ms, waiting = '', '', ''
+  -- While somebody is in line, a batch may be committed and not settled: the last number issued is not known yet.
+  if redis.call('EXISTS', line) == 0 then
+    last, waiting = known[2] or '', redis.call('ZCARD', standby)
+    local first = redis.call('ZREVRANGEBYSCORE', arrivals, known[2] or 0, '-inf', 'LIMIT', 0, 1)[1]
+    if tonumber(first) then arrived_ms = string.format('%.0f', first * bucket_ms) end
+  end
+  return {answer, epoch, 0, 0, 0, now_ms,
+    table.concat({since or known[3] or '', last, arrived_ms, known[1], waiting}, ':')}
+end
+
+local over = now_ms >= tonumber(closes_at)
+if status == 'closed' then return refuse(CLOSED, over and closes_at or '') end
 if now_ms < tonumber(opens_at) then return {NOT_OPEN, epoch, 0, 0, 0, now_ms, opens_at} end
-if now_ms >= tonumber(closes_at) then return {CLOSED, epoch, 0, 0, 0, now_ms, ''} end
-if sold_out == '1' then return {SOLD_OUT, epoch, 0, 0, 0, now_ms, ''} end
+if over then return refuse(CLOSED, closes_at) end
+if sold_out == '1' then return refuse(SOLD_OUT) end
 
 if run_id ~= string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') then
   return {NO_GATE, 0, 0, 0, 0, 0, ''}

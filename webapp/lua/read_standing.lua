@@ -2,7 +2,8 @@
 --
 -- KEYS     1 gate   2 line   3 standby   4 results
 -- ARGV     1 user id
--- Returns  {answer, epoch, number, ahead, result}; answer: the numbers of webapp.line.Answer
+-- Returns  {answer, epoch, number, ahead, result}; answer: the numbers of webapp.line.Answer; ahead: in the line, or in
+--          standby for who stands there
 
 local gate, line, standby, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local user = ARGV[1]
@@ -17,5 +18,5 @@ if result then return {DECIDED, epoch, 0, 0, result} end
 local number = redis.call('ZSCORE', line, user)
 if number then return {WAITING, epoch, tonumber(number), redis.call('ZRANK', line, user), ''} end
 number = redis.call('ZSCORE', standby, user)
-if number then return {STANDBY, epoch, tonumber(number), 0, ''} end
+if number then return {STANDBY, epoch, tonumber(number), redis.call('ZRANK', standby, user), ''} end
 return {NO_TICKET, epoch, 0, 0, ''}

@@ -27,7 +27,7 @@ if result then return {DECIDED, epoch, 0, 0, result} end
 local held = redis.call('ZSCORE', line, user)
 if held then return {WAITING, epoch, tonumber(held), redis.call('ZRANK', line, user), ''} end
 held = redis.call('ZSCORE', standby, user)
-if held then return {STANDBY, epoch, tonumber(held), 0, ''} end
+if held then return {STANDBY, epoch, tonumber(held), redis.call('ZRANK', standby, user), ''} end
 
 if receipt_epoch > epoch or (receipt_epoch == epoch and number > last) then
   redis.call('HSET', gate, 'epoch', ARGV[3], 'heard', ARGV[2])
@@ -41,7 +41,7 @@ for _, queue in ipairs({line, standby}) do
 end
 if known[4] == '1' then
   redis.call('ZADD', standby, ARGV[2], user)
-  return {STANDBY, epoch, number, 0, ''}
+  return {STANDBY, epoch, number, redis.call('ZRANK', standby, user), ''}
 end
 redis.call('ZADD', line, ARGV[2], user)
 local time, grace_until = redis.call('TIME'), tonumber(known[5])

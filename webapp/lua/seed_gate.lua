@@ -5,6 +5,7 @@
 -- ARGV     1 revision   2 status   3 quota ("" = unlimited)   4 issued   5 opens_at ms   6 closes_at ms   7 sold out (0 or 1)
 --          8 epoch   9 highest number that SQL heard of   10 serving: the highest number that SQL decided
 --          11 step: the counter starts at the next multiple above every known number (0: right above)
+--          12 last number that was issued a coupon ("" = none)
 -- Returns  the floor: no new number at or below it; -1 when there is such a gate already, and nothing is changed
 --
 -- Tickets that survived in the line or in standby stay, and count as known numbers. The timeline of arrivals stays as far
@@ -30,5 +31,6 @@ end
 redis.call('HSET', gate, 'revision', ARGV[1], 'status', ARGV[2], 'quota', ARGV[3], 'issued', ARGV[4],
   'opens_at', ARGV[5], 'closes_at', ARGV[6], 'sold_out', ARGV[7], 'epoch', ARGV[8], 'serving', ARGV[10],
   'begun', run_id, 'floor', string.format('%.0f', floor), 'last', string.format('%.0f', floor))
-redis.call('HDEL', gate, 'run_id', 'heard')
+redis.call('HDEL', gate, 'run_id', 'heard', 'last_issued')
+if ARGV[12] ~= '' then redis.call('HSET', gate, 'last_issued', ARGV[12]) end
 return floor

@@ -1,4 +1,4 @@
--- Copy one committed admission batch: results in, tickets out, the "now serving" number on.
+-- Copy one committed admission batch: results in, tickets out, the "now serving" and the last issued number on.
 --
 -- KEYS     1 gate   2 line   3 standby   4 results
 -- ARGV     1 revision of the coupon's row   2 issued so far   3 sold out (0 or 1), then for each ticket
@@ -13,9 +13,9 @@
 local gate, line, standby, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local revision, issued, sold_out = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 
-local known = redis.call('HMGET', gate, 'revision', 'serving', 'sold_out')
+local known = redis.call('HMGET', gate, 'revision', 'serving', 'sold_out', 'last_issued')
 if not known[1] then return 0 end
-local serving, left = tonumber(known[2]), 0
+local serving, last_issued, left = tonumber(known[2]), tonumber(known[4] or 0), 0
 
 local members, numbers, won = {}, {}, {}
 for i = 4, #ARGV, 3 do
@@ -25,6 +25,7 @@ for i = 4, #ARGV, 3 do
   if string.sub(result, 1, 7) == 'issued:' then
     table.insert(won, member)
     table.insert(won, result)
+    last_issued = math.max(last_issued, tonumber(string.match(result, '%d+')))
   elseif result ~= '' then
     redis.call('HSETNX', results, member, result)
   end
@@ -43,6 +44,7 @@ for _, queue in ipairs({line, standby}) do
 end
 
 redis.call('HSET', gate, 'serving', string.format('%.0f', serving))
+if last_issued > 0 then redis.call('HSET', gate, 'last_issued', string.format('%.0f', last_issued)) end
 if revision > tonumber(known[1]) then
   redis.call('HSET', gate, 'revision', ARGV[1], 'issued', issued, 'sold_out', sold_out)
   if sold_out == '1' and known[3] ~= '1' then
