@@ -1,54 +1,74 @@
+// The countdown, the button that opens by itself, and the click.
+//
+// Before the scripts run the button is a plain one in a plain form, and works; this one only closes it until the start.
 const page = document.getElementById("coupon");
 const facts = page.dataset;
-const form = page.querySelector("form");
-const button = form?.querySelector("button");
-const KOREA_MS = 9 * 3600_000;
+const form = page.querySelector("[data-claim]");
+const button = form && form.querySelector("button");
+const timer = page.querySelector("[data-field=countdown]");
+const HOUR_MS = 3600_000;
+
+// An answer is late by its way and its age in caches, so the one that says the latest time knows it best.
 let least = facts.nowMs - Date.now();
 let offset = least;
+let claiming, ticking;
 
-function put(name, text) {
-  for (const place of page.querySelectorAll(`[data-field=${name}]`)) place.textContent = text;
+const clockOf = (ms) => new Date(ms).toISOString().slice(11, 19);
+
+function countdown(ms) {
+  const days = Math.floor(ms / HOUR_MS / 24);
+  const words = days > 1 ? timer.dataset.days : timer.dataset.day;
+  return (days ? words.replace("{n}", days) + " " : "") + clockOf(ms);
 }
 
 function tick() {
+  clearTimeout(ticking);
   const now = Date.now() + offset;
   const left = facts.opensAtMs - now;
   for (const part of page.querySelectorAll("[data-countdown]")) part.hidden = left <= 0;
   for (const part of page.querySelectorAll("[data-when-open]")) part.hidden = left > 0;
-  if (button) button.disabled = left > 0;
+  if (button && !claiming) button.disabled = left > 0;
   if (left <= 0) return;
-  const seconds = Math.ceil(left / 1000);
-  const hours = String(Math.floor(seconds / 3600)).padStart(2, "0");
-  put("countdown", hours + new Date(seconds * 1000).toISOString().slice(13, 19));
-  put("clock", new Date(now + KOREA_MS).toISOString().slice(11, 19));
-  setTimeout(tick, Math.min(left, ((left - 1) % 1000) + 5));
+  put("countdown", countdown(left + 999));
+  put("clock", clockOf(now + 9 * HOUR_MS));
+  ticking = setTimeout(tick, Math.min(left, ((left - 1) % 1000) + 5));
 }
 
-async function claim(event) {
+// A repeated claim has the same answer, so it is sent until an answer of ours comes, whatever comes instead.
+async function send(pause = 500) {
+  const headers = { Accept: "application/json", "Content-Type": "application/x-www-form-urlencoded" };
+  const body = "csrf_token=" + form.csrf_token.value;
+  const { state, code, receipt, retryMs } = await ask(form.action, { method: "POST", headers, body }).catch((error) => error);
+  // Who came too late gets a receipt of that, which the page shows.
+  const refusal = receipt && !state ? `&refusal=${receipt}` : "";
+  if (state || code) return reload(0, `${location.pathname}?notice=${state === "issued" ? "already" : code}${refusal}`);
+  button.textContent = form.dataset.retrying;
+  setTimeout(send, retryMs || pause * (1 + Math.random()), Math.min(pause * 2, 8000));
+}
+
+function claim(event) {
   event.preventDefault();
-  window.stop();
+  if (claiming) return;
+  claiming = true;
+  // A reload that was planned, or has begun, would take the page away under the click.
+  if (self.stop) stop();
   dispatchEvent(new CustomEvent("updates", { detail: false }));
-  const body = new URLSearchParams(new FormData(form));
-  const headers = { Accept: "application/json" };
-  button.disabled = button.ariaBusy = true;
+  button.disabled = true;
+  button.setAttribute("aria-busy", true);
   button.textContent = form.dataset.submitting;
-  for (let pause = 500; ; pause = Math.min(pause * 2, 8000)) {
-    const answer = await fetch(form.action, { method: "POST", body, headers }).catch(() => {});
-    if (answer?.status < 500) {
-      const { state, code, receipt } = await answer.json();
-      const refusal = receipt && !state ? `&refusal=${receipt}` : "";
-      return location.replace(`${location.pathname}?notice=${state === "issued" ? "already" : code}${refusal}`);
-    }
-    button.textContent = form.dataset.retrying;
-    await new Promise((resolve) => setTimeout(resolve, pause * (1 + Math.random())));
-  }
+  send();
 }
 
 addEventListener("news", ({ detail: { serving, roundTrip, heardAt } }) => {
-  put("left", (serving.quota - serving.issued).toLocaleString());
-  if (serving.now_ms - heardAt <= least) return;
-  least = serving.now_ms - heardAt;
-  offset = least + roundTrip / 2;
+  if (serving.now_ms - heardAt > least) {
+    least = serving.now_ms - heardAt;
+    offset = least + roundTrip / 2;
+  }
+  if (timer) tick();
 });
-form?.addEventListener("submit", claim);
-if (page.querySelector("[data-field=countdown]")) tick();
+
+if (timer) {
+  tick();
+  facts.counts = 1;
+}
+if (form && self.ask) form.addEventListener("submit", claim);

@@ -1,5 +1,9 @@
+// Where the visitor's clock is not Korea's, a time names its zone, and the visitor's own stands beside it.
+const KOREA_MIN = -540;
+
 for (const time of document.querySelectorAll("time")) {
-  const text = (timeZone) =>
-    new Date(time.dateTime).toLocaleString(document.documentElement.lang, { timeZone, dateStyle: "medium", timeStyle: "short" });
-  if (text() !== text("Asia/Seoul")) time.append(` (${document.body.dataset.here} ${text()})`);
+  const at = new Date(time.getAttribute("datetime"));
+  if (at.getTimezoneOffset() === KOREA_MIN) continue;
+  const here = at.toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+  time.append(`${time.dataset.zone ? " " + time.dataset.zone : ""} (${document.body.dataset.here} ${here})`);
 }

@@ -16,6 +16,7 @@ from jobs.load import send_all
 from tests.builders import make_coupon, make_user
 from tests.conftest import missing
 from tests.installation import Installation
+from webapp.page_scripts import served_script
 
 
 @dataclass
@@ -23,11 +24,11 @@ class Nginx:
     directory: Path
     port: int
 
-    def get(self, path: str, **headers: str) -> http.client.HTTPResponse:
+    def get(self, path: str, encoding: str | None = "utf-8", **headers: str) -> http.client.HTTPResponse:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
-        answer.text = answer.read().decode()
+        answer.text = answer.read().decode(encoding) if encoding else answer.read()
         connection.close()
         return answer
 
@@ -90,6 +91,20 @@ def test_static_files_are_answered_by_nginx_alone_and_kept(nginx):
     assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
     assert answer.headers["Content-Type"].startswith("text/css")
     assert set(nginx.seen("/static/style.css")) == {("-", "-")}
+
+
+def test_scripts_come_from_the_app_once_and_are_kept(nginx):
+    address = "/static/coupon+claim+times.js"
+    for _ in range(3):
+        answer = nginx.get(f"{address}?v=1", Cookie="session=whoever")
+        assert answer.status == 200
+        assert answer.headers.get_all("Cache-Control") == ["public, max-age=31536000, immutable"]
+        assert answer.headers["Content-Type"].startswith("text/javascript")
+        assert answer.text == served_script("coupon+claim+times.js").decode()
+    assert sorted(cache for cache, _ in nginx.seen(address).elements()) == ["HIT", "HIT", "MISS"]
+    packed = nginx.get(f"{address}?v=2", **{"Accept-Encoding": "gzip"}, encoding=None)
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert len(packed.text) <= 3 * 1024
 
 
 def test_a_claim_goes_through_and_nothing_private_is_kept(nginx, behind):

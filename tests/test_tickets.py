@@ -1,5 +1,6 @@
 """Claim, ticket and serving over HTTP."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -20,6 +21,7 @@ from tests.visits import (
 )
 from webapp import issuing, receipts, tickets
 from webapp.extensions import bell_queue, connect_redis, db, line_redis
+from webapp.issuing import Ticket
 from webapp.line import BELL_MS, Line
 from webapp.models import CLOSED, DRAFT, LIVE, PAUSED, Coupon, User, utcnow
 from webapp.policy import change_coupon, create_coupon
@@ -480,6 +482,103 @@ def test_the_farther_back_the_rarer_the_polls(app, ahead, ms):
     assert tickets.next_ms(ahead) == ms
 
 
+@on_sqlite
+@pytest.mark.parametrize(
+    ("ahead", "waiting", "ms"),
+    [
+        (0, 30_000, 1000),
+        (499, 30_000, 1000),
+        (500, 30_000, 15_000),
+        (29_999, 30_000, 15_000),
+        (500, 1000, 2000),
+        (1500, 8000, 4000),
+        (7999, 8000, 4000),
+        (30, 0, 1000),
+    ],
+)
+def test_all_who_wait_keep_within_the_budget_but_for_the_front(app, ahead, waiting, ms):
+    app.config["POLLS_PER_SECOND"] = 2000
+    assert tickets.next_ms(ahead, waiting) == ms
+
+
+@on_sqlite
+@pytest.mark.parametrize("budget", [1, 3, 10, 100, 2000, 100_000])
+@pytest.mark.parametrize("waiting", [1, 10, 499, 501, 2000, 8006, 30_000, 250_000])
+def test_the_polls_of_all_who_wait_are_within_the_budget(app, budget, waiting):
+    app.config["POLLS_PER_SECOND"] = budget
+    polls_per_second = sum(1000 / tickets.next_ms(ahead, waiting) for ahead in range(waiting))
+    assert polls_per_second <= 1.25 * budget + 1
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("ahead", "tickets_per_ms", "ms"),
+    [
+        (7000, 0.0, 4000),
+        (7000, 0.5, 4000),
+        (7000, 2.0, 3500),
+        (7000, 4.0, 1750),
+        (7000, 20.0, 1000),
+        (600, 2.0, 1000),
+        (600, 0.1, 4000),
+        (499, 0.001, 1000),
+        (0, 0.0, 1000),
+    ],
+)
+def test_whose_turn_comes_sooner_asks_when_it_comes(app, monkeypatch, ahead, tickets_per_ms, ms):
+    app.config["POLLS_PER_SECOND"] = 2000
+    serving = replace(issuing.serving(make_coupon()), waiting=8000)
+    lately = ((0, 0), (1000, int(1000 * tickets_per_ms)))
+    monkeypatch.setattr(tickets, "served", lambda _: tickets.Served(0, serving, b"", lately))
+    assert tickets.ticket_next_ms(1, Ticket("waiting", 1, number=9000, ahead=ahead)) == ms
+
+
+@on_sqlite
+def test_the_pace_is_that_of_the_last_seconds(app, monkeypatch):
+    coupon = make_coupon()
+    heard = replace(issuing.serving(coupon), now_ms=1000, serving=0)
+    monkeypatch.setattr(issuing, "serving", lambda _: heard)
+    paces = []
+    for now_ms, number in [(1000, 0), (1500, 1000), (2000, 3000), (2000, 3000), (4900, 3000), (9000, 3000)]:
+        heard = replace(heard, now_ms=now_ms, serving=number)
+        paces.append(tickets.served(coupon).pace)
+    assert paces == [0.0, 2.0, 3.0, 3.0, 0.0, 0.0]
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("status", "closes_in", "ms"),
+    [
+        (LIVE, 3600, 10_000),
+        (CLOSED, 3600, 24_000),
+        (LIVE, -1, 24_000),
+        (PAUSED, -1, 24_000),
+    ],
+)
+def test_whoever_missed_it_asks_on_after_the_end_too(app, client, token, status, closes_in, ms):
+    coupon = make_coupon(quota=1)
+    other_claims(app, coupon)
+    claim(client, coupon, token=token)
+    issuing.admit(coupon)
+    change_sql(coupon, status=status, issue_end_at=utcnow() + timedelta(seconds=closes_in))
+    assert ticket(client, coupon).get_json()["next_ms"] == ms
+    assert visit(client, f"/coupons/{coupon}/serving", PROGRAM).get_json()["next_ms"] == ms
+    assert 'data-poll="1"' in visit(client, f"/coupons/{coupon}").text
+    change_coupon(coupon, total_quantity=2, status=LIVE)
+    issuing.admit(coupon)
+    assert ticket(client, coupon).get_json()["state"] == "issued"
+    assert 'data-poll=""' in visit(client, f"/coupons/{coupon}").text
+
+
+@on_sqlite
+def test_a_crowd_that_missed_it_keeps_within_the_budget(app, client):
+    app.config["POLLS_PER_SECOND"] = 1
+    coupon = make_coupon(quota=1)
+    other_claims(app, coupon, 31)
+    issuing.admit(coupon)
+    assert visit(client, f"/coupons/{coupon}/serving", PROGRAM).get_json()["next_ms"] == 30_000
+
+
 @pytest.mark.parametrize(
     ("changes", "state", "ms"),
     [
@@ -487,7 +586,7 @@ def test_the_farther_back_the_rarer_the_polls(app, ahead, ms):
         ({"status": PAUSED}, "paused", 1000),
         ({"opens_in": 60}, "scheduled", 4000),
         ({"quota": 0}, "sold_out", 10_000),
-        ({"closes_in": -1}, "closed", 10_000),
+        ({"closes_in": -1}, "closed", 24_000),
     ],
 )
 def test_where_nothing_moves_the_polls_are_rare(app, client, changes, state, ms):

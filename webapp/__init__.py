@@ -13,6 +13,7 @@ from webapp import (
     dashboard,
     errors,
     health,
+    page_scripts,
     presenting,
     receipts_page,
     security,
@@ -39,6 +40,7 @@ def create_app(overrides: dict[str, Any] | None = None) -> Flask:
     babel.init_app(app, locale_selector=presenting.locale)
 
     errors.init_app(app)
+    page_scripts.init_app(app)
     presenting.init_app(app)
     dashboard.init_app(app)
     cli.init_app(app)

@@ -167,7 +167,11 @@ def _refresh_s(ticket: Ticket | None, serving: Serving) -> int | None:
 
 
 def _moves(ticket: Ticket | None, serving: Serving) -> bool:
-    """Whether the page may still change by itself."""
+    """Whether the page may still change by itself.
+
+    Who waited when the coupons ran out is served whenever one comes back, also after the end: by a quota that is raised
+    or a coupon that is taken back.
+    """
     if ticket is not None and ticket.state in ("issued", "rejected"):
         return False
-    return (ticket is not None and ticket.state == "waiting") or serving.state != "closed"
+    return (ticket is not None and ticket.state in ("waiting", "sold_out")) or serving.state != "closed"

@@ -32,7 +32,15 @@ from webapp.errors import STORE_FAILED
 from webapp.issuing import Refused
 from webapp.seals import Seal
 from webapp.security import common_headers
-from webapp.tickets import SERVING_FRESH_S, SHOWN_REFUSALS, refusal_receipt, served, ticket_json
+from webapp.tickets import (
+    SERVING_FRESH_S,
+    SHOWN_REFUSALS,
+    claimed_next_ms,
+    refusal_receipt,
+    served,
+    ticket_json,
+    ticket_next_ms,
+)
 
 ADDRESS = re.compile(r"/coupons/([1-9][0-9]{0,17})(?:/(claim|ticket|serving))?")
 FORM = "application/x-www-form-urlencoded"
@@ -117,7 +125,7 @@ class Lane:
                 raise
             return self._refusal(coupon_id, refused, environ)
         if _wants_json(environ):
-            body = ticket_json(coupon_id, _visitor(session).id, ticket)
+            body = ticket_json(coupon_id, _visitor(session).id, ticket, claimed_next_ms(coupon_id, ticket))
             return "200 OK", _headers("application/json", "no-store", body, environ), body
         return self._to_page(coupon_id, "already" if ticket.state == "issued" else None, environ)
 
@@ -129,7 +137,7 @@ class Lane:
         ticket = issuing.standing(coupon_id, user_id)
         if ticket.state == "none" and "HTTP_X_TICKET_RECEIPT" in environ:
             return None
-        body = ticket_json(coupon_id, user_id, ticket)
+        body = ticket_json(coupon_id, user_id, ticket, ticket_next_ms(coupon_id, ticket))
         return "200 OK", _headers("application/json", "no-store", body, environ), body
 
     def _serving(self, coupon_id: int, environ: Environ) -> Answer:

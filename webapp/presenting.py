@@ -17,9 +17,11 @@ from markupsafe import Markup
 from webapp.codes import grouped
 from webapp.issuing import REVOKED, Serving, Ticket, is_revoked
 from webapp.moments import SEOUL
+from webapp.page_scripts import served_script
 
 LANGUAGES = ("ko", "en")
 PATTERNS = {"ko": "M월 d일 (E) HH:mm", "en": "MMM d (E), HH:mm"}
+YEAR_PATTERNS = {"ko": "y년 M월 d일 (E) HH:mm", "en": "MMM d, y (E), HH:mm"}
 EXACT_PATTERNS = {"ko": "y년 M월 d일 (E) HH:mm:ss.S", "en": "MMM d, y (E), HH:mm:ss.S"}
 
 
@@ -29,7 +31,7 @@ def init_app(app: Flask) -> None:
     )
     app.jinja_env.filters.update(qr=qr, revoked_for=lambda reason: reason.removeprefix(REVOKED))
     app.jinja_env.tests["revoked"] = is_revoked
-    app.jinja_env.globals.update(page_state=page_state, missed_words=missed_words)
+    app.jinja_env.globals.update(page_state=page_state, missed_words=missed_words, time_left=time_left)
     app.context_processor(lambda: {"language": str(get_locale()), "signed_in": current_user.is_authenticated})
     app.url_defaults(lambda endpoint, values: _add_version(app, endpoint, values))
 
@@ -76,13 +78,27 @@ def live(text: str, field: str) -> Markup:
 
 
 def when(moment: datetime) -> Markup:
-    """Return date and time in Korean time, which the text names; the page's script adds the visitor's own."""
-    return _korean_time(moment, PATTERNS)
+    """Return date and time in Korea, with the year when it is another than this one.
+
+    Where the visitor's clock is not Korea's the page's script names the zone, and adds the visitor's own time.
+    """
+    this_year = datetime.now(SEOUL).year
+    patterns = PATTERNS if moment.astimezone(SEOUL).year == this_year else YEAR_PATTERNS
+    return Markup('<time datetime="{}" data-zone="KST">{}</time>').format(*_korean_time(moment, patterns))
 
 
 def exact(moment: datetime) -> Markup:
-    """Return the Korean time to the tenth of a second, rounded down."""
-    return _korean_time(moment.replace(microsecond=moment.microsecond // 100_000 * 100_000), EXACT_PATTERNS)
+    """Return the time to the tenth of a second, rounded down, with its zone: it stands on what is shown to others."""
+    moment = moment.replace(microsecond=moment.microsecond // 100_000 * 100_000)
+    return Markup('<time datetime="{}">{} KST</time>').format(*_korean_time(moment, EXACT_PATTERNS))
+
+
+def time_left(seconds: int) -> str:
+    """Return how long it is until then; more than a day begins with the days, as in static/claim.js."""
+    days, rest = divmod(max(0, seconds), 24 * 3600)
+    clock = f"{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
+    words = _("{n} day") if days == 1 else _("{n} days")
+    return f"{words.replace('{n}', str(days))} {clock}" if days else clock
 
 
 def moment(epoch_ms: int) -> datetime:
@@ -102,18 +118,19 @@ def page_state(signed_in: bool, ticket: Ticket | None, serving: Serving) -> str:
     return serving.state if signed_in else "anonymous"
 
 
-def _korean_time(moment: datetime, patterns: dict[str, str]) -> Markup:
+def _korean_time(moment: datetime, patterns: dict[str, str]) -> tuple[str, str]:
     language = str(get_locale())
-    text = format_datetime(moment.astimezone(SEOUL), patterns[language], locale=language)
-    return Markup('<time datetime="{}">{} KST</time>').format(moment.isoformat(), text)
+    return moment.isoformat(), format_datetime(moment.astimezone(SEOUL), patterns[language], locale=language)
 
 
 def _add_version(app: Flask, endpoint: str, values: dict[str, Any]) -> None:
     if endpoint == "static" and "filename" in values:
-        values["v"] = _version(Path(app.static_folder or "") / values["filename"])
+        values["v"] = _version(app.static_folder or "", values["filename"])
 
 
 @cache
-def _version(path: Path) -> str | None:
-    """Return a short hash of the file, so that a new release is fetched anew."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:10] if path.is_file() else None
+def _version(folder: str, filename: str) -> str | None:
+    """Return a short hash of what is served, so that a new release is fetched anew."""
+    path = Path(folder) / filename
+    served = served_script(filename) or (path.read_bytes() if path.is_file() else None)
+    return hashlib.sha256(served).hexdigest()[:10] if served else None

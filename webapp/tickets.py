@@ -20,19 +20,36 @@ COUPON = "<int(min=1, max=9223372036854775807):coupon_id>"
 RECEIPT_HEADER = "X-Ticket-Receipt"
 SERVING_FRESH_S = 0.25
 """How long a process answers `/serving` from its own copy."""
+NEAR, NEAR_MS = 500, 1000
+"""How many are near the front, and how often they may ask."""
 SLOW_MS = 10_000
 """The longest pause between two polls, but for what POLLS_PER_SECOND asks for."""
-STILL_MS = {"scheduled": 4000, "sold_out": SLOW_MS, "closed": SLOW_MS}
+AFTER_END_MS = 24_000
+"""When to ask again after the end, where only a coupon that comes back is to be heard of: within 30 s, give or take a
+fifth."""
+STILL_MS = {"scheduled": 4000, "sold_out": SLOW_MS, "closed": AFTER_END_MS}
 """When to ask again where nothing moves, and whole crowds look on. Before the start the answers set the countdown."""
+PACE_MS = 3000
+"""Over how long the pace of a line is taken."""
 SHOWN_REFUSALS = frozenset({"not_open", "closed", "sold_out"})
 
 
 class Served(NamedTuple):
-    """The public numbers of a line, as they are and as they are answered, good until a time of time.monotonic()."""
+    """The public numbers of a line, as they are and as they are answered, good until a time of time.monotonic().
+
+    `lately` holds what this process heard in the last PACE_MS, oldest first: (now_ms, serving number).
+    """
 
     fresh_until: float
     serving: Serving
     body: bytes
+    lately: tuple[tuple[int, int], ...]
+
+    @property
+    def pace(self) -> float:
+        """How many tickets are decided in a ms."""
+        (first_ms, first), (last_ms, last) = self.lately[0], self.lately[-1]
+        return (last - first) / (last_ms - first_ms) if last_ms > first_ms else 0.0
 
 
 _served: dict[int, Served] = {}
@@ -59,7 +76,7 @@ def claim(coupon_id: int) -> WerkzeugResponse:
             return problem(refused.code, retry_ms=refused.retry_ms, receipt=receipt)
         return _to_page(coupon_id, refused.code, receipt)
     if as_json:
-        return _ticket_answer(coupon_id, ticket)
+        return _private(ticket_json(coupon_id, current_user.id, ticket, claimed_next_ms(coupon_id, ticket)))
     return _to_page(coupon_id, "already" if ticket.state == "issued" else None)
 
 
@@ -67,7 +84,8 @@ def claim(coupon_id: int) -> WerkzeugResponse:
 def ticket(coupon_id: int) -> Response:
     if not current_user.is_authenticated:
         raise Unauthenticated
-    return _ticket_answer(coupon_id, ticket_of(coupon_id, current_user.id))
+    ticket = ticket_of(coupon_id, current_user.id)
+    return _private(ticket_json(coupon_id, current_user.id, ticket, ticket_next_ms(coupon_id, ticket)))
 
 
 @bp.get(f"/coupons/{COUPON}/serving")
@@ -83,8 +101,17 @@ def served(coupon_id: int) -> Served:
     kept = _served.get(coupon_id)
     if kept is None or now >= kept.fresh_until:
         serving = issuing.serving(coupon_id)
-        kept = _served[coupon_id] = Served(now + SERVING_FRESH_S, serving, _serving_json(serving))
+        lately = _lately(kept, serving)
+        kept = _served[coupon_id] = Served(now + SERVING_FRESH_S, serving, _serving_json(serving), lately)
     return kept
+
+
+def _lately(kept: Served | None, serving: Serving) -> tuple[tuple[int, int], ...]:
+    before = kept.lately if kept else ()
+    return (
+        *(heard for heard in before if 0 < serving.now_ms - heard[0] <= PACE_MS),
+        (serving.now_ms, serving.serving),
+    )
 
 
 def ticket_of(coupon_id: int, user_id: int) -> Ticket:
@@ -133,12 +160,11 @@ def _presented(coupon_id: int, user_id: int) -> Receipt | None:
     return receipt
 
 
-def _ticket_answer(coupon_id: int, ticket: Ticket) -> Response:
-    body = ticket_json(coupon_id, current_user.id, ticket)
+def _private(body: bytes) -> Response:
     return Response(body, content_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-def ticket_json(coupon_id: int, user_id: int, ticket: Ticket) -> bytes:
+def ticket_json(coupon_id: int, user_id: int, ticket: Ticket, next_ms: int) -> bytes:
     body = {
         "state": ticket.state,
         "number": ticket.number,
@@ -146,7 +172,7 @@ def ticket_json(coupon_id: int, user_id: int, ticket: Ticket) -> bytes:
         "code": ticket.code,
         "receipt": receipt_for(coupon_id, user_id, ticket),
         "epoch": ticket.epoch,
-        "next_ms": next_ms(ticket.ahead or 0),
+        "next_ms": next_ms,
     }
     return json.dumps(body).encode()
 
@@ -162,15 +188,52 @@ def _serving_json(serving: Serving) -> bytes:
         "now_ms": serving.now_ms,
         "opens_at_ms": serving.opens_at_ms,
         "closes_at_ms": serving.closes_at_ms,
-        "next_ms": next_ms(serving.waiting) if serving.waiting else STILL_MS.get(serving.state, next_ms(0)),
+        "next_ms": _serving_next_ms(serving),
     }
     return json.dumps(body).encode()
 
 
-def next_ms(ahead: int) -> int:
-    """Return when to ask again, in ms: 1 s near the front, up to SLOW_MS far from it, longer only to keep the polls of
-    that many waiting people within POLLS_PER_SECOND."""
-    by_distance = next(
-        (pause for limit, pause in ((500, 1000), (2000, 2000), (10_000, 4000)) if ahead < limit), SLOW_MS
-    )
-    return int(max(by_distance, ahead * 1000 // current_app.config["POLLS_PER_SECOND"]))
+# When to ask again: /serving says it to whoever looks on, /ticket to whoever has a ticket, and the pages do as told.
+
+
+def next_ms(ahead: int, waiting: int = 0) -> int:
+    """Return when somebody may ask again, in ms, who has so many ahead where so many wait.
+
+    It is 1 s near the front, up to SLOW_MS far from it, and longer only to keep the polls of all who wait within
+    POLLS_PER_SECOND. Near is at most a quarter of that many, who are excepted.
+    """
+    polls_per_second = current_app.config["POLLS_PER_SECOND"]
+    if ahead < min(NEAR, polls_per_second // 4):
+        return NEAR_MS
+    steps = ((NEAR, NEAR_MS), (2000, 2000), (10_000, 4000))
+    by_distance = next((pause for limit, pause in steps if ahead < limit), SLOW_MS)
+    return int(max(by_distance, max(ahead, waiting) * 1000 // polls_per_second))
+
+
+def ticket_next_ms(coupon_id: int, ticket: Ticket) -> int:
+    """Return when whoever has this ticket may ask again: when it is their turn, if that is sooner than others may.
+
+    So whoever is issued a coupon hears of it in time, for one poll more a person, at most as many a second as are
+    decided. Near the front that needs no look at the line. Raises what `served` raises.
+    """
+    may = claimed_next_ms(coupon_id, ticket)
+    if ticket.state != "waiting" or may == NEAR_MS:
+        return may
+    kept, ahead = served(coupon_id), ticket.ahead or 0
+    may = next_ms(ahead, kept.serving.waiting)
+    return min(may, max(NEAR_MS, int(ahead / kept.pace))) if kept.pace > 0 else may
+
+
+def claimed_next_ms(coupon_id: int, ticket: Ticket) -> int:
+    """Return the same for a click: whoever is the last in line has everybody else ahead."""
+    if ticket.state == "waiting":
+        return next_ms(ticket.ahead or 0)
+    return _serving_next_ms(served(coupon_id).serving)
+
+
+def _serving_next_ms(serving: Serving) -> int:
+    if serving.waiting:
+        return next_ms(serving.waiting)
+    missed = serving.last - max(serving.serving, serving.floor)
+    still = STILL_MS.get(serving.state, NEAR_MS)
+    return int(max(still, missed * 1000 // current_app.config["POLLS_PER_SECOND"]))

@@ -432,7 +432,7 @@ STATES: dict[State, tuple[str, str]] = {
     waiting: ("앞에 41명", "41 ahead"),
     more_ahead_than_left: ("보다 앞선 분이 많아요", "More people are ahead than coupons left"),
     waiting_paused: ("잠시 멈췄어요. 순번은 그대로예요", "Paused for a moment. Your place is safe"),
-    stopped: ("새 소식 멈추기", "Stop updates"),
+    stopped: ("자동 새로고침 켜기", "Turn auto-refresh on"),
     issued: ("축하해요! 쿠폰을 받았어요", "Congratulations, it's yours!"),
     already: ("이미 받은 쿠폰이에요", "You already have this coupon"),
     missed: ("내 순번 3, 마지막 2", "You 3, last 2"),
