@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -97,7 +98,7 @@ def _stage(users: int, quota: int, address: tuple[str, int]) -> Iterator[Drop]:
     coupon_id = None
     try:
         now = utcnow()
-        period = {"issue_start_at": now + LASTS, "issue_end_at": now + 2 * LASTS}
+        period: dict[str, Any] = {"issue_start_at": now + LASTS, "issue_end_at": now + 2 * LASTS}
         coupon_id = create_coupon(rehearsal=True, title=mark, total_quantity=quota, status=DRAFT, **period)
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
         yield Drop(coupon_id, quota, signed_in(app, _create_users(mark, users), address[0]), address)

@@ -185,7 +185,7 @@ def test_what_was_typed_is_shown_as_text(client):
     ("typed", "kept"),
     [
         ("Min\0ji", "Minji"),
-        ("Min\x1b[2J\r\nji", "Min[2Jji"),
+        ("Min\x1b[2J\r\nji", "Min[2J ji"),
         ("👩‍👩‍👧‍👦", "👩‍👩‍👧‍👦"),
         ("ㅁ" * 100, "ㅁ" * 100),
     ],

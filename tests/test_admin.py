@@ -14,6 +14,8 @@ from webapp import admin, issuing
 from webapp.extensions import connect_redis, csrf, db, line_redis
 from webapp.line import Line
 from webapp.models import OPERATOR, USER, Coupon, LineEvent, User, utcnow
+from webapp.moments import write_moment
+from webapp.texts import one_line
 
 FORM = {
     "title": "가을 쿠폰",
@@ -66,7 +68,7 @@ def admin_addresses(app) -> list[tuple[str, str]]:
     """Return (method, path) of every address under /admin, and some beside them that the routing answers itself."""
     values = {
         "coupon_id": 1,
-        "step": "pause",
+        "step": "close",
         "instance_number": 0,
         "per_page": "8",
         "page": "1",
@@ -138,19 +140,21 @@ def test_control_without_the_check_another_page_could(operator, monkeypatch):
     assert row(coupon).status == "paused"
 
 
-def test_a_new_coupon_is_stored_as_typed_in_korean_time_and_its_line_opens(operator):
+def test_a_new_coupon_is_a_draft_stored_as_typed_in_korean_time_and_opens_when_it_is_published(operator):
     answer = post(operator, "/admin/coupons/new", **FORM)
     coupon = only_coupon()
     assert (answer.status_code, answer.location) == (303, f"/admin/coupons/{coupon.id}")
-    assert (coupon.title, coupon.total_quantity, coupon.status) == ("가을 쿠폰", 1000, "live")
+    assert (coupon.title, coupon.total_quantity, coupon.status) == ("가을 쿠폰", 1000, "draft")
     assert (coupon.discount_amount, coupon.min_available_amount, coupon.valid_until) == (5000, 0, None)
     assert coupon.issue_start_at == datetime(2030, 1, 1, 1, tzinfo=UTC)
     assert coupon.issue_end_at == datetime(2030, 1, 1, 2, tzinfo=UTC)
+    assert Line(line_redis(), coupon.id).gate() is None
+    post(operator, f"/admin/coupons/{coupon.id}/publish")
     assert Line(line_redis(), coupon.id).gate().policy.quota == 1000
 
 
 def test_a_draft_has_no_line_until_it_is_published(operator):
-    post(operator, "/admin/coupons/new", **FORM | {"total_quantity": "", "draft": "y"})
+    post(operator, "/admin/coupons/new", **FORM | {"total_quantity": "", "unlimited": "y"})
     coupon = only_coupon()
     assert (coupon.status, coupon.total_quantity) == ("draft", None)
     assert Line(line_redis(), coupon.id).gate() is None
@@ -163,9 +167,15 @@ def test_a_draft_has_no_line_until_it_is_published(operator):
 WRONG = [
     ("title", ""),
     ("title", "   "),
+    ("title", "\u200b"),
+    ("title", "\u3164\u202e"),
     ("title", "x" * 101),
     ("title", "긴" * 10_000),
-    *[("total_quantity", text) for text in ("-1", "1.5", "many", "1e9", "٣", "9" * 13, "9" * 10_000)],
+    *[
+        ("total_quantity", text)
+        for text in ("", " ", "-1", "1.5", "many", "1e9", "٣", "9" * 13, "9" * 10_000)
+    ],
+    *[("discount_amount", text) for text in ("1,5", "10,00", "1.000", "1_000", "5원")],
     ("total_quantity", "999999999999999"),
     ("discount_amount", "-1"),
     ("min_available_amount", "x" * 10_000),
@@ -178,6 +188,9 @@ WRONG = [
     ("issue_end_at", FORM["issue_start_at"]),
     ("issue_end_at", "2029-01-01T00:00"),
     ("valid_until", "2029-01-01T00:00"),
+    ("valid_until", "2030-01-01T10:59"),
+    ("valid_until", "2030-01-01T10:30"),
+    ("valid_until", "20300102"),
     ("valid_until", "<script>"),
 ]
 
@@ -191,7 +204,7 @@ def test_a_wrong_field_is_blamed_nothing_changes_and_the_rest_stays_typed(operat
         assert answer.status_code == 422
         assert errors(answer.text) == [field]
         shown = {name: value_of(answer.text, name) for name in FORM}
-        assert shown == FORM | {field: text.strip() if field == "title" else text}
+        assert shown == FORM | {field: one_line(text) if field == "title" else text}
     assert facts(existing) == before
     assert only_coupon().id == existing
 
@@ -217,11 +230,12 @@ def test_a_quota_below_what_is_issued_is_refused_in_both_forms(operator):
         assert row(coupon).total_quantity == 5
 
 
-@pytest.mark.parametrize(("typed", "stored"), [("3", 3), (" 20,000 ", 20_000), ("", None)])
+@pytest.mark.parametrize(("typed", "stored"), [("3", 3), (" 20,000 ", 20_000), ("２０", 20), (None, None)])
 def test_the_quota_alone_can_be_changed(operator, typed, stored):
     coupon = make_coupon(quota=5)
     sell(coupon, 3)
-    answer = post(operator, f"/admin/coupons/{coupon}/quota", total_quantity=typed)
+    chosen = {"total_quantity": "", "unlimited": "y"} if typed is None else {"total_quantity": typed}
+    answer = post(operator, f"/admin/coupons/{coupon}/quota", **chosen)
     assert answer.status_code == 303
     assert row(coupon).total_quantity == stored
     assert Line(line_redis(), coupon).gate().policy.quota == stored
@@ -260,7 +274,7 @@ def test_control_a_form_that_does_not_know_what_it_showed_does(operator):
     assert row(coupon).total_quantity == 5
 
 
-@pytest.mark.parametrize("shown", ["[]", "1", "{", json.dumps({"title": 5})])
+@pytest.mark.parametrize("shown", ["[]", "1", "{", "[" * 100_000, json.dumps({"title": 5}), ""])
 def test_nonsense_in_the_hidden_field_is_no_error(operator, shown):
     coupon = make_coupon()
     form = edit_form(operator, coupon) | {"shown": shown, "title": "New"}
@@ -278,17 +292,120 @@ def test_nonsense_in_the_hidden_field_is_no_error(operator, shown):
         ("paused", "close", "closed"),
         ("closed", "resume", "live"),
         ("draft", "publish", "live"),
+        ("live", "publish", "live"),
+        ("live", "resume", "live"),
+        ("closed", "close", "closed"),
+        ("paused", "publish", "paused"),
+        ("closed", "publish", "closed"),
         ("closed", "pause", "closed"),
+        ("draft", "resume", "draft"),
         ("draft", "pause", "draft"),
         ("draft", "close", "draft"),
     ],
 )
 def test_the_steps(operator, status, step, then):
     coupon = make_coupon(status=status)
-    assert post(operator, f"/admin/coupons/{coupon}/{step}").status_code == 303
+    told = write_moment(row(coupon).issue_start_at)
+    assert post(operator, f"/admin/coupons/{coupon}/{step}", past_start=told).status_code == 303
     assert row(coupon).status == then
     gate = Line(line_redis(), coupon).gate()
     assert (gate.policy.status if gate else "draft") == then
+
+
+@pytest.mark.parametrize("number", ["", "5"])
+@pytest.mark.parametrize("unlimited", [{}, {"unlimited": "y"}], ids=["not chosen", "chosen"])
+def test_unlimited_is_chosen_and_never_an_empty_field(operator, number, unlimited):
+    coupon = make_coupon(quota=7)
+    quota = {"total_quantity": number, **unlimited}
+    for path in ("/admin/coupons/new", f"/admin/coupons/{coupon}/quota"):
+        answer = post(operator, path, **FORM | quota)
+        assert answer.status_code == (422 if bool(number) == bool(unlimited) else 303)
+    form = edit_form(operator, coupon) | quota
+    assert operator.post(f"/admin/coupons/{coupon}", data=form).status_code == answer.status_code
+    kept = 7 if answer.status_code == 422 else 5 if number else None
+    assert row(coupon).total_quantity == kept
+
+
+def test_editing_an_unlimited_coupon_leaves_it_so(operator):
+    coupon = make_coupon(quota=None)
+    page = operator.get(f"/admin/coupons/{coupon}").text
+    assert len(re.findall(r'<input checked [^>]*name="unlimited"', page)) == 2
+    form = edit_form(operator, coupon) | {"title": "New", "unlimited": "y"}
+    assert operator.post(f"/admin/coupons/{coupon}", data=form).status_code == 303
+    assert (row(coupon).title, row(coupon).total_quantity) == ("New", None)
+
+
+PAST = {"issue_start_at": "2020-01-01T10:00"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{}, {"past_start": ""}, {"past_start": "y"}, {"past_start": "2020-01-01T09:00"}],
+    ids=["none", "empty", "of no time", "of another time"],
+)
+def test_a_start_in_the_past_asks_once_more(operator, answer):
+    asked = post(operator, "/admin/coupons/new", **FORM | PAST | answer)
+    assert (asked.status_code, errors(asked.text)) == (422, ["issue_start_at"])
+    assert only_coupon() is None
+    tick = re.search(r'<input type="checkbox" name="past_start" value="([^"]*)"', asked.text)[1]
+    assert post(operator, "/admin/coupons/new", **FORM | PAST, past_start=tick).status_code == 303
+    assert only_coupon().issue_start_at == datetime(2020, 1, 1, 1, tzinfo=UTC)
+
+
+def test_a_start_to_come_asks_nothing(operator):
+    assert "past_start" not in operator.get("/admin/coupons/new").text
+    assert "past_start" not in post(operator, "/admin/coupons/new", **FORM | {"title": ""}).text
+
+
+def test_moving_a_start_into_the_past_asks_once_more_and_then_opens(operator):
+    coupon = make_coupon(opens_in=3000)
+    form = edit_form(operator, coupon) | PAST
+    assert operator.post(f"/admin/coupons/{coupon}", data=form).status_code == 422
+    form |= {"past_start": PAST["issue_start_at"]}
+    assert operator.post(f"/admin/coupons/{coupon}", data=form).status_code == 303
+    assert operator.post(f"/admin/coupons/{coupon}", data=form).status_code == 303
+    assert issuing.serving(coupon).state == "open"
+
+
+def test_other_fields_of_a_coupon_that_has_opened_are_saved_without_a_question(operator):
+    coupon = make_coupon()
+    form = edit_form(operator, coupon) | {"title": "New"}
+    assert operator.post(f"/admin/coupons/{coupon}", data=form).status_code == 303
+    assert row(coupon).title == "New"
+
+
+def test_publishing_a_draft_whose_start_has_passed_asks_first(operator):
+    coupon = make_coupon(status="draft")
+    path = f"/admin/coupons/{coupon}/publish"
+    for other in ({}, {"past_start": "y"}, {"past_start": "2020-01-01T10:00:00"}):
+        answer = post(operator, path, **other)
+        assert (answer.status_code, answer.location) == (303, path)
+        assert row(coupon).status == "draft"
+    told = re.search(r'name="past_start" value="([^"]+)"', operator.get(path).text)[1]
+    assert post(operator, path, past_start=told).location == f"/admin/coupons/{coupon}"
+    assert row(coupon).status == "live"
+
+
+def test_a_draft_that_was_kept_too_long_says_what_publishing_means(operator):
+    ended = make_coupon(status="draft", opens_in=-60, closes_in=-30)
+    operator.get("/language/en")
+    assert "Its end has passed" in operator.get(f"/admin/coupons/{ended}/publish").text
+    assert "opens at once" in operator.get(f"/admin/coupons/{make_coupon(status='draft')}/publish").text
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "stored"),
+    [
+        ("issue_start_at", "2030-01-01", (2029, 12, 31, 15)),
+        ("issue_end_at", "2030-01-01", (2030, 1, 1, 15)),
+        ("issue_end_at", "2030-01-01T24:00", (2030, 1, 1, 15)),
+        ("valid_until", "2030-01-01", (2030, 1, 1, 15)),
+        ("valid_until", "2030-01-01T11:00", (2030, 1, 1, 2)),
+    ],
+)
+def test_a_date_alone_means_all_of_that_day(operator, field, typed, stored):
+    assert post(operator, "/admin/coupons/new", **FORM | {field: typed}).status_code == 303
+    assert getattr(only_coupon(), field) == datetime(*stored, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("status", ["draft", "live", "paused", "closed"])
@@ -385,11 +502,12 @@ class TestWithoutRedis:
         assert self.notice(app) in page
         assert row(self.coupon).total_quantity == 9
 
-    def test_a_new_coupon_is_created_once_and_live(self, app):
-        page = self.post("/admin/coupons/new", **FORM)
-        assert self.notice(app) in page
-        created = db.session.scalars(select(Coupon).where(Coupon.id != self.coupon)).all()
-        assert [coupon.status for coupon in created] == ["live"]
+    def test_a_coupon_is_published_and_the_page_says_that_the_line_follows(self, app):
+        self.post("/admin/coupons/new", **FORM)
+        draft = db.session.scalars(select(Coupon).where(Coupon.id != self.coupon)).one()
+        assert draft.status == "draft"
+        assert self.notice(app) in self.post(f"/admin/coupons/{draft.id}/publish")
+        assert row(draft.id).status == "live"
 
     def notice(self, app) -> str:
         with app.test_request_context():

@@ -174,8 +174,16 @@ def test_a_draft_without_quota(run):
     "change",
     [
         {"--title": " "},
+        {"--title": "\u200b\u3164"},
         {"--title": "x" * 101},
+        {"--title": "\udcb0\udca1"},
         {"--quota": "-1"},
+        {"--quota": "1_000"},
+        {"--quota": "1,5"},
+        {"--quota": "+5"},
+        {"--quota": "٣"},
+        {"--discount": "1.000"},
+        {"--min-amount": ""},
         {"--quota": "many"},
         {"--quota": "9" * 5000},
         {"--discount": "1.5"},
@@ -186,6 +194,9 @@ def test_a_draft_without_quota(run):
         {"--opens-at": "2031-01-01T00:00"},
         {"--closes-at": ""},
         {"--valid-until": "2029-01-01T00:00"},
+        {"--valid-until": "2030-01-01T10:59"},
+        {"--closes-at": "20300101"},
+        {"--closes-at": "2030-W01-2"},
     ],
     ids=lambda change: " ".join(*change.items())[:40],
 )
@@ -196,6 +207,33 @@ def test_a_wrong_option_creates_nothing(run, change):
     assert "Error: " in result.stderr
     assert result.stdout == ""
     assert db.session.scalar(select(Coupon.id)) is None
+
+
+def test_amounts_and_dates_as_people_write_them(run):
+    result = run(
+        *(
+            "coupon",
+            "create",
+            "--title",
+            " 가을\u200b\n쿠폰 ",
+            "--quota",
+            "1,000",
+            "--discount",
+            "５，０００",
+        ),
+        *("--opens-at", "2030-01-01", "--closes-at", "2030-01-01", "--valid-until", "2030-01-31"),
+    )
+    coupon = row(int(result.stdout))
+    assert (coupon.title, coupon.total_quantity, coupon.discount_amount) == ("가을 쿠폰", 1000, 5000)
+    assert coupon.issue_start_at == datetime(2029, 12, 31, 15, tzinfo=UTC)
+    assert coupon.issue_end_at == datetime(2030, 1, 1, 15, tzinfo=UTC)
+    assert coupon.valid_until == datetime(2030, 1, 31, 15, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("typed", ["1_0", "+1", "1.0", "٣", "0x1", "1e3"])
+@pytest.mark.parametrize("command", [("close", "N"), ("quota", 1, "N"), ("show", "N")])
+def test_a_number_that_only_python_would_write_is_none(run, command, typed):
+    assert run("coupon", *[typed if part == "N" else part for part in command]).exit_code == 2
 
 
 def test_list_and_show(run):

@@ -1,7 +1,5 @@
 """Accounts: register, sign in, sign out, and who a signed session says that somebody is."""
 
-import re
-
 from flask import (
     Blueprint,
     Response,
@@ -22,7 +20,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response as WerkzeugResponse
-from wtforms import EmailField, PasswordField, StringField
+from wtforms import EmailField, HiddenField, PasswordField, StringField
 from wtforms.validators import DataRequired, Email, Length
 
 from webapp import throttle
@@ -30,12 +28,12 @@ from webapp.errors import problem, status_of, wants_json
 from webapp.extensions import db, login
 from webapp.models import USER, User
 from webapp.passwords import check_password, hash_password
+from webapp.submissions import Sent, SentBefore, new_token, raise_if_sent_before, record
+from webapp.texts import one_line
 
 bp = Blueprint("accounts", __name__)
 
 REGISTER, SIGN_IN = "accounts/register.html", "accounts/login.html"
-
-CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 
 # It would only mark a session as not fresh when the address changes, which nothing here asks for.
 login.session_protection = None
@@ -85,13 +83,8 @@ def signed_in_user() -> User | None:
     return user
 
 
-def typed_line(text: str | None) -> str:
-    """Return what was typed into a field of one line, without control characters, which break what prints them."""
-    return CONTROL_CHARACTERS.sub("", text or "").strip()
-
-
 def normalised_email(text: str | None) -> str:
-    return typed_line(text).lower()
+    return one_line(text).lower()
 
 
 class SignIn(FlaskForm):  # type: ignore[misc]
@@ -124,7 +117,7 @@ class Register(FlaskForm):  # type: ignore[misc]
     )
     name = StringField(
         _("Name"),
-        filters=[typed_line],
+        filters=[one_line],
         validators=[DataRequired(_("Enter your name.")), Length(max=100, message=_("This is too long."))],
     )
     password = PasswordField(
@@ -135,6 +128,11 @@ class Register(FlaskForm):  # type: ignore[misc]
             Length(max=1000, message=_("This is too long.")),
         ],
     )
+    once = HiddenField(default=new_token)
+
+    def sent(self) -> Sent:
+        """Name this registration: another address, typed into the same page, is another one."""
+        return Sent.of(None, {"page": self.once.data, "email": self.email.data})
 
 
 @bp.route("/register", methods=["GET", "POST"])
@@ -146,11 +144,15 @@ def register() -> str | WerkzeugResponse:
         return _refused(REGISTER, form, "invalid")
     password_hash = hash_password(form.password.data)
     user = User(email=form.email.data, name=form.name.data, password_hash=password_hash, role=USER)
-    db.session.add(user)
     try:
+        db.session.add(user)
+        db.session.flush()
+        record(db.session.connection(), form.sent(), user.id)
         db.session.commit()
     except IntegrityError:
         db.session.rollback()
+        if made := _made_by(form):
+            return _enter(made)
         form.email.errors = [gettext("This e-mail address has an account already. Sign in instead.")]
         return _refused(REGISTER, form, "email_taken")
     return _enter(user)
@@ -215,6 +217,18 @@ def _sent() -> MultiDict[str, str]:
     # JSON can name half characters, which no database takes; a form cannot.
     texts = {name: text for name, text in body.items() if isinstance(text, str)}
     return MultiDict({name: text.encode(errors="replace").decode() for name, text in texts.items()})
+
+
+def _made_by(form: Register) -> User | None:
+    """Return the account that this very form made, a click before, and whose password it brings."""
+    try:
+        raise_if_sent_before(form.sent())
+    except SentBefore as before:
+        user = db.session.get(User, before.made_id)
+        db.session.close()
+        if user and not user.blocked_at and check_password(user.password_hash, form.password.data):
+            return user
+    return None
 
 
 def _account(email: str) -> User | None:

@@ -12,32 +12,44 @@ from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from werkzeug.wrappers import Response
 from wtforms import BooleanField, DateTimeLocalField, Field, HiddenField, IntegerField, StringField
-from wtforms.validators import DataRequired, InputRequired, Length
+from wtforms.validators import DataRequired, InputRequired, Length, ValidationError
 from wtforms.widgets import TextInput
 
 from webapp import redeeming
 from webapp.accounts import signed_in_user
+from webapp.amounts import MOST, read_amount
 from webapp.codes import grouped, normalised
 from webapp.extensions import csrf, db, line_redis
 from webapp.issuing import Refused, policy_of
 from webapp.line import Gate, Line
 from webapp.models import CLOSED, DRAFT, LIVE, PAUSED, REASON_LENGTH, Coupon, LineEvent, utcnow
 from webapp.moments import read_moment, write_moment
-from webapp.policy import MOST, TITLE_LENGTH, PolicyError, change_coupon, coupon_by_id, create_coupon
+from webapp.policy import (
+    NOT_POSSIBLE,
+    TITLE_LENGTH,
+    PolicyError,
+    change_coupon,
+    coupon_by_id,
+    create_coupon,
+    has_opened,
+    promised,
+)
 from webapp.redeeming import Code
+from webapp.submissions import Sent, SentBefore, new_token
 from webapp.swallowed import swallow
+from webapp.texts import one_line
 
 bp = Blueprint("admin", __name__, url_prefix="/admin")
 
 COUPON = "/coupons/<int(min=1, max=9223372036854775807):coupon_id>"
 STEPS = {"publish": LIVE, "pause": PAUSED, "resume": LIVE, "close": CLOSED}
 POSSIBLE = {DRAFT: ["publish"], LIVE: ["pause", "close"], PAUSED: ["resume", "close"], CLOSED: ["resume"]}
+UNLIMITED = "unlimited"
 PER_PAGE = 50
 EVENTS_SHOWN = 50
 LAST_PAGE = 1_000_000
 FORM_BYTES = 1024 * 1024
 """Operators may paste too much into a field, and are told by the field."""
-MOST_DIGITS = len(str(MOST))
 SAVED_ONLY = _(
     "The change is saved. The line's Redis does not answer; the line follows within seconds of its return."
 )
@@ -77,22 +89,28 @@ class WholeNumber(IntegerField):  # type: ignore[misc]
     widget = TextInput()  # a number input would drop what it cannot read, and show nothing beside the error
 
     def process_formdata(self, valuelist: list[str]) -> None:
-        typed = "".join(valuelist).replace(",", "").strip()
-        if typed and not (typed.isascii() and typed.isdigit() and len(typed) <= MOST_DIGITS):
-            self.data = None
-            raise ValueError(gettext("Give a whole number from 0 to %(most)s.", most=f"{MOST:,}"))
-        self.data = int(typed) if typed else None
+        typed, self.data = one_line("".join(valuelist)), None
+        if not typed:
+            return
+        try:
+            self.data = read_amount(typed)
+        except ValueError as error:
+            raise ValueError(gettext("Give a whole number from 0 to %(most)s.", most=f"{MOST:,}")) from error
 
 
 class KoreanTime(DateTimeLocalField):  # type: ignore[misc]
-    """A time as people in Korea read it; UTC in `data`, None when left empty."""
+    """A time as people in Korea read it; UTC in `data`, None when left empty. A date alone begins or `end`s its day."""
+
+    def __init__(self, *args: Any, end: bool = False, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.end = end
 
     def process_formdata(self, valuelist: list[str]) -> None:
         typed, self.data = "".join(valuelist), None
         if not typed:
             return
         try:
-            self.data = read_moment(typed)
+            self.data = read_moment(typed, end=self.end)
         except ValueError as error:
             raise ValueError(gettext("Give a date and time, such as 2026-12-01T10:00.")) from error
 
@@ -102,61 +120,104 @@ class KoreanTime(DateTimeLocalField):  # type: ignore[misc]
         return _shown_moment(self.data) if self.data else ""
 
 
+def either_number_or_unlimited(form: FlaskForm, field: WholeNumber) -> None:
+    """Have "unlimited" chosen, so that nobody gets it by forgetting a field."""
+    if form.unlimited.data and field.raw_data and field.raw_data[0].strip():
+        raise ValidationError(gettext("Give a number or choose unlimited, not both."))
+    if not form.unlimited.data and field.data is None:
+        raise ValidationError(gettext("Give a number, or choose unlimited."))
+
+
 class CouponForm(FlaskForm):  # type: ignore[misc]
     title = StringField(
         _("Title"),
-        filters=[lambda text: (text or "").replace("\0", "").strip()],
+        filters=[one_line],
         validators=[
-            InputRequired(_("Give a title.")),
+            DataRequired(_("Give a title.")),
             Length(max=TITLE_LENGTH, message=_("This is too long.")),
         ],
     )
-    total_quantity = WholeNumber(_("Quota"), description=_("Empty means unlimited."))
+    total_quantity = WholeNumber(_("Quota"), validators=[either_number_or_unlimited])
+    unlimited = BooleanField(_("Unlimited"))
     discount_amount = WholeNumber(_("Discount (won)"))
     min_available_amount = WholeNumber(_("Least purchase (won)"))
     issue_start_at = KoreanTime(_("Opens at"), validators=[InputRequired(_("Give a date and time."))])
+    past_start = StringField(_("It may open at once"))
     issue_end_at = KoreanTime(
         _("Closes at"),
         description=_("The first moment at which no more tickets are given."),
         validators=[InputRequired(_("Give a date and time."))],
+        end=True,
     )
     valid_until = KoreanTime(
-        _("Valid until"), description=_("Until when an issued coupon can be used; may stay empty.")
+        _("Valid until"), description=_("Until when an issued coupon can be used; may stay empty."), end=True
     )
+
+    def validate_issue_start_at(self, field: KoreanTime) -> None:
+        """Ask once more about a start that has passed; the answer holds for that very time."""
+        if field.data and field.data <= utcnow() and self.past_start.data != field._value():
+            self.past_start.asked = True
+            raise ValidationError(gettext("This time has passed. Tick the box if it may open at once."))
 
     def policy(self) -> dict[str, Any]:
         """Return the fields as `webapp.policy` takes them; an amount that was left empty is 0."""
         values = {name: self[name].data for name in POLICY_FIELDS}
         return values | {name: values[name] or 0 for name in ("discount_amount", "min_available_amount")}
 
+    def typed(self) -> dict[str, str]:
+        texts = {name: str(self[name]._value()) for name in POLICY_FIELDS}
+        return texts | ({"total_quantity": UNLIMITED} if self.unlimited.data else {})
+
 
 class NewCoupon(CouponForm):
-    draft = BooleanField(_("Keep it as a draft, visible to operators only"))
+    once = HiddenField(default=new_token)
+
+    def sent(self) -> Sent:
+        return Sent.of("".join(self.once.raw_data), self.policy())
 
 
 class EditCoupon(CouponForm):
+    """The coupon as the page showed it (`before`), and as it was typed over."""
+
     shown = HiddenField()
 
-    def show(self) -> None:
-        """Remember in the page what it shows, for `changed`."""
-        self.shown.data = json.dumps({name: self[name]._value() for name in POLICY_FIELDS})
+    def __init__(self, coupon: Coupon, *, sent: bool = False) -> None:
+        options = {} if sent else {"formdata": None}
+        super().__init__(obj=coupon, unlimited=coupon.total_quantity is None, **options)
+        self.before: dict[str, Any] = (EditCoupon(coupon) if sent else self).typed()
+        shown = _object(self.shown.data)
+        self.before |= {name: shown[name] for name in POLICY_FIELDS if name in shown}
+        self.shown.data = json.dumps(self.before)
 
     def changed(self) -> dict[str, Any]:
         """Return the fields that were typed over. What somebody else changed meanwhile is left as they want it."""
-        shown = _object(self.shown.data)
-        return {
-            name: value for name, value in self.policy().items() if self[name]._value() != shown.get(name)
-        }
+        typed = self.typed()
+        return {name: value for name, value in self.policy().items() if typed[name] != self.before[name]}
+
+    def validate_issue_start_at(self, field: KoreanTime) -> None:
+        if field._value() != self.before[field.name]:
+            super().validate_issue_start_at(field)
+
+    def explain(self, *, promised: bool, opened: bool) -> None:
+        """Say in the page what cannot be changed any more, and why."""
+        if opened:
+            self.issue_start_at.render_kw = {"readonly": True}
+            self.issue_start_at.description = _("It has opened: the start stays.")
+        if promised:
+            self.discount_amount.description = _("Promised to people already: it can only become more.")
+            self.min_available_amount.description = _("Promised to people already: it can only become less.")
+            self.valid_until.description = _("Promised to people already: later, or empty for no end.")
 
 
 class QuotaForm(FlaskForm):  # type: ignore[misc]
-    total_quantity = WholeNumber(_("Quota"), id="quota", description=_("Empty means unlimited."))
+    total_quantity = WholeNumber(_("Quota"), id="quota", validators=[either_number_or_unlimited])
+    unlimited = BooleanField(_("Unlimited"), id="quota-unlimited")
 
 
 class RevokeForm(FlaskForm):  # type: ignore[misc]
     reason = StringField(
         _("Reason"),
-        filters=[lambda text: " ".join((text or "").replace("\0", "").split())],
+        filters=[one_line],
         validators=[
             DataRequired(_("Give a reason.")),
             Length(max=REASON_LENGTH, message=_("This is too long.")),
@@ -193,28 +254,34 @@ def index() -> str:
 
 @bp.route("/coupons/new", methods=["GET", "POST"])
 def new() -> str | Response | tuple[str, int]:
-    form = NewCoupon()
+    """Make a draft. A second click is led to it, and a form that was changed since asks before it makes another."""
+    form, made = NewCoupon(), None
     if form.validate_on_submit():
         try:
-            # A draft first: its id is known whether or not Redis answers when it is published.
-            coupon_id = create_coupon(**form.policy(), status=DRAFT)
+            return _drafted(create_coupon(**form.policy(), status=DRAFT, sent=form.sent()))
         except PolicyError as error:
             _blame(form, error)
-        else:
-            _change(coupon_id, **({} if form.draft.data else {"status": LIVE}))
-            return redirect(url_for("admin.show", coupon_id=coupon_id), 303)
-    return render_template("admin/new.html", form=form), _status(form)
+        except SentBefore as before:
+            if before.same:
+                return _drafted(before.made_id)
+            made, form.once.data = before.made_id, new_token()
+    return render_template("admin/new.html", form=form, made=made), 409 if made else _status(form)
+
+
+def _drafted(coupon_id: int) -> Response:
+    flash(gettext("The draft is saved. Nobody sees it until you publish it."))
+    return _back(coupon_id)
 
 
 @bp.route(COUPON, methods=["GET", "POST"])
 def show(coupon_id: int) -> Response | tuple[str, int]:
     coupon = _coupon(coupon_id)
-    form = EditCoupon(obj=coupon)
-    if not form.is_submitted():
-        form.show()
-    elif form.validate() and _changed(form, coupon_id, form.changed()):
+    if request.method != "POST":
+        return _page(coupon), 200
+    form = EditCoupon(coupon, sent=True)
+    if form.validate() and _changed(form, coupon_id, form.changed()):
         return _back(coupon_id)
-    return _page(coupon, form, QuotaForm(None, obj=coupon)), _status(form)
+    return _page(coupon, edit=form), 422
 
 
 @bp.post(f"{COUPON}/quota")
@@ -223,24 +290,34 @@ def quota(coupon_id: int) -> Response | tuple[str, int]:
     form = QuotaForm()
     if form.validate() and _changed(form, coupon_id, {"total_quantity": form.total_quantity.data}):
         return _back(coupon_id)
-    edit = EditCoupon(None, obj=coupon)
-    edit.show()
-    return _page(coupon, edit, form), 422
+    return _page(coupon, quota_form=form), 422
 
 
-@bp.get(f"{COUPON}/close")
-def confirm_close(coupon_id: int) -> str:
-    return render_template("admin/close.html", coupon=_coupon(coupon_id))
+@bp.get(f"{COUPON}/<any(publish, close):step>")
+def ask(coupon_id: int, step: str) -> str:
+    coupon = _coupon(coupon_id)
+    start = write_moment(coupon.issue_start_at)
+    return render_template("admin/ask.html", coupon=coupon, step=step, start=start, now=utcnow())
 
 
 @bp.post(f"{COUPON}/<any({', '.join(STEPS)}):step>")
 def take(coupon_id: int, step: str) -> Response:
-    _coupon(coupon_id)
+    coupon = _coupon(coupon_id)
+    if step == "publish" and _opens_unasked(coupon):
+        return redirect(url_for("admin.ask", coupon_id=coupon_id, step=step), 303)
     try:
+        if step not in POSSIBLE[coupon.status] and coupon.status != STEPS[step]:
+            raise PolicyError("status", NOT_POSSIBLE)
         _change(coupon_id, status=STEPS[step])
     except PolicyError as error:
         flash(str(error))
     return _back(coupon_id)
+
+
+def _opens_unasked(coupon: Coupon) -> bool:
+    """Whether publishing would open the coupon at once, and whoever publishes was not told so of this very start."""
+    asked = request.form.get("past_start") == write_moment(coupon.issue_start_at)
+    return coupon.status == DRAFT and coupon.issue_start_at <= utcnow() and not asked
 
 
 @bp.route("/redeem", methods=["GET", "POST"])
@@ -296,9 +373,12 @@ def _back(coupon_id: int) -> Response:
     return redirect(url_for("admin.show", coupon_id=coupon_id), 303)
 
 
-def _page(coupon: Coupon, form: EditCoupon, quota_form: QuotaForm) -> str:
+def _page(coupon: Coupon, *, edit: EditCoupon | None = None, quota_form: QuotaForm | None = None) -> str:
+    """Show the coupon, with the form in it that was sent and has to be mended, if there is one."""
     gates = _gates([coupon])
     gate = (gates or {}).get(coupon.id)
+    edit = edit or EditCoupon(coupon)
+    edit.explain(promised=promised(coupon, gate), opened=has_opened(coupon, gate))
     newest = select(LineEvent).where(LineEvent.coupon_id == coupon.id).order_by(LineEvent.id.desc())
     return render_template(
         "admin/show.html",
@@ -309,8 +389,8 @@ def _page(coupon: Coupon, form: EditCoupon, quota_form: QuotaForm) -> str:
         line_answers=gates is not None,
         line_behind=gate is not None and _rules(gate.policy) != _rules(policy_of(coupon)),
         events=db.session.scalars(newest.limit(EVENTS_SHOWN)).all(),
-        form=form,
-        quota_form=quota_form,
+        form=edit,
+        quota_form=quota_form or QuotaForm(None, obj=coupon, unlimited=coupon.total_quantity is None),
     )
 
 
@@ -382,6 +462,6 @@ def _shown_moment(moment: datetime) -> str:
 def _object(text: str | None) -> dict[str, Any]:
     try:
         found = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

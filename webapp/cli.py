@@ -19,13 +19,15 @@ from werkzeug.utils import import_string
 
 from webapp import capacity, issuing, redeeming
 from webapp.accounts import normalised_email
+from webapp.amounts import MOST, read_amount
 from webapp.codes import grouped, normalised
 from webapp.extensions import db
 from webapp.issuing import Refused
 from webapp.models import CLOSED, DRAFT, LIVE, OPERATOR, PAUSED, USER, Coupon, User, utcnow
 from webapp.moments import SEOUL, read_moment
 from webapp.passwords import hash_password
-from webapp.policy import MOST, PolicyError, change_coupon, coupon_by_id, create_coupon
+from webapp.policy import PolicyError, change_coupon, coupon_by_id, create_coupon
+from webapp.texts import one_line
 
 PASSWORD_LENGTH = range(8, 1001)
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
@@ -80,11 +82,24 @@ class Command(OneLineErrors, click.Command):
 class Moment(click.ParamType[datetime]):
     name = "ISO"
 
+    def __init__(self, *, end: bool = False) -> None:
+        self.end = end
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         try:
-            return read_moment(value)
+            return read_moment(value, end=self.end)
         except ValueError as error:
             self.fail(f"{value!r} is not a time such as 2026-12-01T10:00 ({error})", param, ctx)
+
+
+class Whole(click.IntRange):
+    """A whole number as people write it: Python itself takes 1_000 and digits of every script for one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value if isinstance(value, int) else read_amount(value), param, ctx)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Quota(click.ParamType[int | str]):
@@ -95,8 +110,8 @@ class Quota(click.ParamType[int | str]):
 
 
 UNLIMITED = "unlimited"
-AMOUNT = click.IntRange(0, MOST)
-ID = click.IntRange(1, 2**63 - 1)
+AMOUNT = Whole(0, MOST)
+ID = Whole(1, 2**63 - 1)
 _REFUSALS = {
     "not_found": "there is no such coupon, or it is a draft",
     "busy": "another process is rebuilding this line; try again in a moment",
@@ -124,7 +139,7 @@ def create_user(email: str, name: str | None, admin: bool) -> None:
     email = normalised_email(email)
     if not EMAIL.fullmatch(email) or len(email) > EMAIL_LENGTH:
         raise click.ClickException(f"{email!r} is not an e-mail address")
-    name = (name or email.partition("@")[0]).strip()[:NAME_LENGTH]
+    name = (one_line(name) or email.partition("@")[0])[:NAME_LENGTH]
     if db.session.scalar(select(User.id).where(User.email == email)):
         raise click.ClickException(f"{email} has an account already")
     role = OPERATOR if admin else USER
@@ -194,13 +209,25 @@ def _user(email: str) -> User:
 @coupons.command("create")
 @click.option("--title", required=True)
 @click.option("--quota", type=AMOUNT, help="The most that may be issued; unlimited when left out.")
-@click.option("--opens-at", type=Moment(), required=True, help="The first instant of the period.")
 @click.option(
-    "--closes-at", type=Moment(), required=True, help="The end of the period, which is not part of it."
+    "--opens-at",
+    type=Moment(),
+    required=True,
+    help="The first instant of the period; a date alone is its midnight.",
+)
+@click.option(
+    "--closes-at",
+    type=Moment(end=True),
+    required=True,
+    help="The end of the period, which is not part of it; a date alone is the end of that day.",
 )
 @click.option("--discount", type=AMOUNT, default=0, help="Won.")
 @click.option("--min-amount", type=AMOUNT, default=0, help="The least purchase it is good for, in won.")
-@click.option("--valid-until", type=Moment(), help="Until when an issued coupon can be used.")
+@click.option(
+    "--valid-until",
+    type=Moment(end=True),
+    help="Until when an issued coupon can be used; a date alone is the end of that day.",
+)
 @click.option("--draft", is_flag=True, help="Do not show it yet; `coupon resume` publishes it.")
 def create(
     title: str,
@@ -371,7 +398,7 @@ def audit(coupon_id: int) -> None:
 
 
 @click.command("capacity", cls=Command)
-@click.option("--users", type=click.IntRange(1, 1_000_000_000), required=True, help="How many will click.")
+@click.option("--users", type=Whole(1, 1_000_000_000), required=True, help="How many will click.")
 @click.option("--seconds", type=click.FloatRange(0.1, 86_400), required=True, help="Within how long.")
 @click.option("--quota", type=AMOUNT, help="How many coupons; half of the users by default.")
 @click.option(
@@ -384,7 +411,7 @@ def plan_capacity(users: int, seconds: float, quota: int | None, cores: float | 
 
 
 @click.command("rehearse", cls=Command)
-@click.option("--users", type=click.IntRange(1, 1_000_000), default=20_000, show_default=True)
+@click.option("--users", type=Whole(1, 1_000_000), default=20_000, show_default=True)
 @click.option("--quota", type=AMOUNT, default=10_000, show_default=True)
 @click.option(
     "--seconds", type=click.FloatRange(0, 3600), help="Spread the clicks over so long; else all at once."

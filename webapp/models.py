@@ -184,3 +184,17 @@ class LineEvent(Base):
     ticket_number: Mapped[int | None] = mapped_column(BigInteger)
     reason: Mapped[str] = mapped_column(String(100))
     at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
+
+
+class Submission(Base):
+    """A form that made something: the token of its page, a digest of what was typed, and the id of what it made.
+
+    That is a coupon or an account; no foreign key, as either may be deleted.
+    """
+
+    __tablename__ = "submissions"
+
+    token: Mapped[str] = mapped_column(String(32), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    made_id: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)

@@ -1,18 +1,25 @@
 """What operators decide: create a coupon and change it. Every rule of a coupon's fields is here."""
 
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import redis
 from flask_babel import lazy_gettext as _
 from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
 
-from webapp.extensions import db
+from webapp.amounts import MOST
+from webapp.extensions import db, line_redis
 from webapp.issuing import locked_coupon, publish
-from webapp.models import CLOSED, DRAFT, LIVE, PAUSED, STATUSES, Coupon
+from webapp.line import Gate, Line
+from webapp.models import CLOSED, DRAFT, LIVE, PAUSED, STATUSES, Coupon, utcnow
+from webapp.moments import EARLIEST, SEOUL
+from webapp.submissions import Sent, raise_if_sent_before, record
+from webapp.swallowed import swallow
+from webapp.texts import one_line
 
 TITLE_LENGTH = 100
-MOST = 1_000_000_000_000
-"""The largest quantity or amount that is taken for meant."""
 NEXT = {
     DRAFT: {DRAFT, LIVE},
     LIVE: {LIVE, PAUSED, CLOSED},
@@ -20,6 +27,7 @@ NEXT = {
     CLOSED: {CLOSED, LIVE},
 }
 """What a status may become: no step hides a published coupon again, or reopens a closed one but on purpose."""
+NOT_POSSIBLE = _("The coupon's status has changed meanwhile; this step is not possible now.")
 
 FIELDS = frozenset(
     [
@@ -33,6 +41,24 @@ FIELDS = frozenset(
         "status",
     ]
 )
+NO_WORSE: dict[str, Callable[[Any, Any], bool]] = {
+    "discount_amount": lambda now, then: then >= now,
+    "min_available_amount": lambda now, then: then <= now,
+    "valid_until": lambda now, then: then is None or (now is not None and then >= now),
+}
+"""What a coupon is worth to its holder, and whether a change takes nothing away from it."""
+
+PROMISED = NO_WORSE.keys() | {"issue_start_at"}
+DEFAULTS = {
+    "total_quantity": None,
+    "discount_amount": 0,
+    "min_available_amount": 0,
+    "valid_until": None,
+    "status": LIVE,
+}
+
+ABOUT_TO_OPEN = timedelta(seconds=5)
+"""So long before its start a drop counts as opened: a later start would reach the line after the first clicks."""
 
 
 class PolicyError(ValueError):
@@ -46,19 +72,31 @@ class PolicyError(ValueError):
         return str(self.args[0])
 
 
-def create_coupon(*, rehearsal: bool = False, **fields: Any) -> int:
+def create_coupon(*, rehearsal: bool = False, sent: Sent | None = None, **fields: Any) -> int:
     """Create a coupon, open its line in Redis unless it is a draft, and return its id.
 
     Fields: title, issue_start_at, issue_end_at (aware datetimes); total_quantity (None = unlimited), discount_amount,
-    min_available_amount (won), valid_until, status. Raises PolicyError and creates nothing when one breaks a rule.
-    redis.RedisError after the commit leaves the coupon created, to be published by the sweeper; whoever needs its
-    id then creates a draft first.
+    min_available_amount (won), valid_until, status. Raises PolicyError and creates nothing when one breaks a rule, and
+    SentBefore when the form that was `sent` has made a coupon already. redis.RedisError after the commit leaves the
+    coupon created, to be published by the sweeper; whoever needs its id then creates a draft first.
     """
-    values = _with_defaults(fields)
-    _validate(values, issued=0)
-    with db.engine.begin() as connection:
-        coupon_id = int(connection.execute(insert(Coupon).values(**values, rehearsal=rehearsal)).lastrowid)
+    values = DEFAULTS | _known(fields)
+    _validate(values, FIELDS, issued=0)
+    coupon_id = _insert(values | {"rehearsal": rehearsal}, sent)
     publish(coupon_id)
+    return coupon_id
+
+
+def _insert(values: dict[str, Any], sent: Sent | None) -> int:
+    try:
+        with db.engine.begin() as connection:
+            coupon_id = int(connection.execute(insert(Coupon).values(**values)).lastrowid)
+            if sent:
+                record(connection, sent, coupon_id)
+    except IntegrityError:
+        if sent:
+            raise_if_sent_before(sent)
+        raise
     return coupon_id
 
 
@@ -66,21 +104,20 @@ def change_coupon(coupon_id: int, **fields: Any) -> None:
     """Change fields of a coupon under its row lock, commit, and rewrite its gate.
 
     Raises LookupError for an unknown coupon, PolicyError when a field breaks a rule (also: a quota below what is
-    issued already); then nothing is changed. A repeat changes nothing. When Redis does not answer after the commit,
+    issued already, terms worse than what was promised, another start of a drop that has opened); then nothing is
+    changed. What stands already is no change, and breaks no rule. When Redis does not answer after the commit,
     redis.RedisError is raised and the change stands: the sweeper writes the gate within seconds.
     """
-    if unknown := fields.keys() - FIELDS:
-        raise TypeError(f"unknown fields {sorted(unknown)}")
+    fields = _known(fields)
+    gate = _gate(coupon_id) if fields.keys() & PROMISED else None
     with locked_coupon(coupon_id) as (connection, coupon):
         if coupon is None:
             raise LookupError(coupon_id)
-        values = {name: getattr(coupon, name) for name in FIELDS} | fields
-        _validate(values, issued=coupon.issued_quantity)
-        if values["status"] not in NEXT[coupon.status]:
-            raise PolicyError(
-                "status", _("The coupon's status has changed meanwhile; this step is not possible now.")
-            )
-        connection.execute(update(Coupon).where(Coupon.id == coupon_id).values(**values))
+        changed = {name: value for name, value in fields.items() if value != getattr(coupon, name)}
+        _validate_change(coupon, changed)
+        _keep_promises(coupon, changed, gate)
+        if changed:
+            connection.execute(update(Coupon).where(Coupon.id == coupon_id).values(**changed))
         connection.commit()
     publish(coupon_id)
 
@@ -92,35 +129,101 @@ def coupon_by_id(coupon_id: int) -> Coupon | None:
     return coupon
 
 
-def _with_defaults(fields: dict[str, Any]) -> dict[str, Any]:
-    defaults = {
-        "total_quantity": None,
-        "discount_amount": 0,
-        "min_available_amount": 0,
-        "valid_until": None,
-        "status": LIVE,
-    }
+def promised(coupon: Any, gate: Gate | None) -> bool:
+    """Whether somebody holds the coupon or has a ticket for it: from then on its terms get no worse.
+
+    Without a gate nobody knows of tickets; then a drop that has opened counts as promised.
+    """
+    given = has_opened(coupon, None) if gate is None else gate.last > gate.floor
+    return coupon.issued_quantity > 0 or given
+
+
+def has_opened(coupon: Any, gate: Gate | None) -> bool:
+    """Whether the start has passed, by the line's clock or by ours, or is too near for the line to hear of another.
+
+    A draft has not opened, and a coupon that was closed has not unless somebody got a ticket.
+    """
+    if coupon.status == DRAFT:
+        return False
+    now = max(utcnow(), datetime.fromtimestamp(gate.now_ms / 1000, UTC) if gate else EARLIEST)
+    started = coupon.status != CLOSED and coupon.issue_start_at <= now + ABOUT_TO_OPEN
+    return started or coupon.issued_quantity > 0 or (gate is not None and gate.last > gate.floor)
+
+
+def _gate(coupon_id: int) -> Gate | None:
+    try:
+        return Line(line_redis(), coupon_id).gate()
+    except redis.RedisError as error:
+        swallow("line not asked", error, "a drop that has opened counts as promised", coupon_id=coupon_id)
+        return None
+
+
+def _keep_promises(coupon: Any, changed: Mapping[str, Any], gate: Gate | None) -> None:
+    if "issue_start_at" in changed and has_opened(coupon, gate):
+        raise PolicyError(
+            "issue_start_at",
+            _("It has opened, or is about to: %(now)s stays.", now=_korean(coupon.issue_start_at)),
+        )
+    for name, is_no_worse in NO_WORSE.items():
+        worse = name in changed and not is_no_worse(getattr(coupon, name), changed[name])
+        if worse and promised(coupon, gate):
+            raise PolicyError(name, _broken_promise(coupon, name))
+
+
+def _broken_promise(coupon: Any, name: str) -> Any:
+    """Return why the field cannot become worse, with what was promised."""
+    now = getattr(coupon, name)
+    if name == "discount_amount":
+        return _("A discount of %(now)s won was promised; it cannot be less.", now=f"{now:,}")
+    if name == "min_available_amount":
+        return _("A least purchase of %(now)s won was promised; it cannot be more.", now=f"{now:,}")
+    if now is None:
+        return _("It was promised without an end; it cannot get one now.")
+    return _("It was promised to be valid until %(now)s; it cannot end before.", now=_korean(now))
+
+
+def _korean(moment: datetime) -> str:
+    return f"{moment.astimezone(SEOUL):%Y-%m-%d %H:%M}"
+
+
+def _known(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields with a clean title. Raises TypeError for what is no field of a coupon."""
     if unknown := fields.keys() - FIELDS:
         raise TypeError(f"unknown fields {sorted(unknown)}")
-    return defaults | fields
+    return fields | ({"title": one_line(fields["title"])} if "title" in fields else {})
 
 
-def _validate(values: dict[str, Any], *, issued: int) -> None:
-    title = values["title"] = values["title"].strip()
-    if not 1 <= len(title) <= TITLE_LENGTH:
+def _validate_change(coupon: Any, changed: dict[str, Any]) -> None:
+    """Look at what changes, so that nothing that stands keeps a sale from pausing; at everything before it opens."""
+    values = {name: getattr(coupon, name) for name in FIELDS} | changed
+    publishing = coupon.status == DRAFT and "status" in changed
+    _validate(values, FIELDS if publishing else changed.keys(), issued=coupon.issued_quantity)
+    if values["status"] not in NEXT[coupon.status]:
+        raise PolicyError("status", NOT_POSSIBLE)
+
+
+def _validate(values: Mapping[str, Any], names: Collection[str], *, issued: int) -> None:
+    if "title" in names and not 1 <= len(values["title"]) <= TITLE_LENGTH:
         raise PolicyError("title", _("Give a title of 1 to %(most)s characters.", most=TITLE_LENGTH))
-    quota = values["total_quantity"]
-    if quota is not None:
-        _check_amount("total_quantity", quota)
-        if quota < issued:
-            raise PolicyError(
-                "total_quantity", _("%(issued)s are issued already; the quota cannot be less.", issued=issued)
-            )
-    _check_amount("discount_amount", values["discount_amount"])
-    _check_amount("min_available_amount", values["min_available_amount"])
-    _check_period(values["issue_start_at"], values["issue_end_at"], values["valid_until"])
+    if "total_quantity" in names and values["total_quantity"] is not None:
+        _check_quota(values["total_quantity"], issued)
+    for name in ("discount_amount", "min_available_amount"):
+        if name in names:
+            _check_amount(name, values[name])
+    if "issue_start_at" in names or "issue_end_at" in names:
+        _check_period(values["issue_start_at"], values["issue_end_at"])
+    if "valid_until" in names or "issue_end_at" in names:
+        _check_validity(values["valid_until"], values["issue_end_at"])
     if values["status"] not in STATUSES:
         raise PolicyError("status", _("This status does not exist."))
+
+
+def _check_quota(quota: int, issued: int) -> None:
+    _check_amount("total_quantity", quota)
+    if quota < issued:
+        raise PolicyError(
+            "total_quantity", _("%(issued)s are issued already; the quota cannot be less.", issued=issued)
+        )
 
 
 def _check_amount(field: str, amount: int) -> None:
@@ -128,8 +231,12 @@ def _check_amount(field: str, amount: int) -> None:
         raise PolicyError(field, _("Give a whole number from 0 to %(most)s.", most=f"{MOST:,}"))
 
 
-def _check_period(start: datetime, end: datetime, valid_until: datetime | None) -> None:
+def _check_period(start: datetime, end: datetime) -> None:
     if start >= end:
         raise PolicyError("issue_end_at", _("The end must be after the start."))
-    if valid_until is not None and valid_until <= start:
-        raise PolicyError("valid_until", _("The coupon must be valid until after the start."))
+
+
+def _check_validity(valid_until: datetime | None, end: datetime) -> None:
+    """A coupon that is issued in the last moment of the period is still worth something."""
+    if valid_until is not None and valid_until < end:
+        raise PolicyError("valid_until", _("It must stay valid until it closes, at least."))

@@ -13,6 +13,7 @@ from webapp.extensions import db
 from webapp.held import state_of
 from webapp.issuing import locked_coupon
 from webapp.models import REASON_LENGTH, Coupon, CouponIssue, LineEvent, Revocation, User, utcnow
+from webapp.texts import one_line
 
 MOST_CODES = 100
 Operator = aliased(User)
@@ -89,7 +90,7 @@ def revoke(typed: str, operator_id: int | None, reason: str) -> None:
     Raises CannotRevoke, and then nothing was changed; redis.RedisError, and then `look_up` says whether it is
     committed: if so, the sweeper tells Redis within seconds. A repeat only tells Redis again.
     """
-    code, reason = normalised(typed), " ".join(reason.split())[:REASON_LENGTH]
+    code, reason = normalised(typed), one_line(reason)[:REASON_LENGTH]
     if not reason:
         raise CannotRevoke("no_reason")
     with db.engine.connect() as connection:
