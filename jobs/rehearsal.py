@@ -25,7 +25,7 @@ from webapp import audit
 from webapp.extensions import db, line_redis
 from webapp.issuing import locked_coupon
 from webapp.line import Line
-from webapp.models import DRAFT, LIVE, Coupon, CouponIssue, LineEvent, Revocation, User, utcnow
+from webapp.models import DRAFT, LIVE, Coupon, CouponIssue, LineEvent, Revocation, UndoneUse, User, utcnow
 from webapp.passwords import UNUSABLE
 from webapp.policy import change_coupon, create_coupon
 
@@ -121,7 +121,7 @@ def _create_users(mark: str, count: int) -> list[int]:
 def _clean_up(mark: str, coupon_id: int | None) -> None:
     if coupon_id is not None:
         with locked_coupon(coupon_id) as (connection, _):
-            for table in (CouponIssue, Revocation):
+            for table in (CouponIssue, Revocation, UndoneUse):
                 connection.execute(delete(table).where(table.coupon_id == coupon_id))
             connection.execute(delete(LineEvent).where(LineEvent.coupon_id == coupon_id))
             connection.execute(delete(Coupon).where(Coupon.id == coupon_id))

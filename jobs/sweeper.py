@@ -20,6 +20,7 @@ from webapp import create_app
 from webapp.checks import refuse_unsafe_start
 from webapp.extensions import SWEEPER_ALIVE_KEY, db, line_redis
 from webapp.issuing import Refused, publish_row, tell_lately_revoked
+from webapp.malformed import is_malformed
 from webapp.models import DRAFT, Coupon, utcnow
 from webapp.swallowed import swallow
 
@@ -32,16 +33,19 @@ ALIVE_MS = 5000
 def sweep() -> int:
     """Publish every coupon and return how many lines were rung for. Raises redis.RedisError, SQLAlchemyError."""
     tell_lately_revoked()
-    rung = sum(_sweep_one(coupon) for coupon in swept_coupons())
+    rung = sum(sweep_one(coupon) for coupon in swept_coupons())
     line_redis().set(SWEEPER_ALIVE_KEY, "1", px=ALIVE_MS)
     return rung
 
 
-def _sweep_one(coupon: Row[Any]) -> bool:
+def sweep_one(coupon: Row[Any]) -> bool:
+    """Publish one coupon and return whether its line was rung for; what stands in one line stops no other."""
     try:
         return publish_row(coupon)
-    except Refused as refused:
-        swallow("coupon not swept", refused, "the next sweep tries again", coupon_id=coupon.id)
+    except (Refused, ValueError, redis.ResponseError) as error:
+        if isinstance(error, redis.ResponseError) and not is_malformed(error):
+            raise
+        swallow("coupon not swept", error, "the next sweep tries again", coupon_id=coupon.id)
         return False
 
 

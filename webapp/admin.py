@@ -1,6 +1,8 @@
 """Operators: coupons and their lines. For everybody else nothing under /admin/ exists."""
 
 import json
+import re
+import secrets
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +12,7 @@ from flask_babel import gettext
 from flask_babel import lazy_gettext as _
 from flask_wtf import FlaskForm
 from sqlalchemy import func, select
+from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 from wtforms import BooleanField, DateTimeLocalField, Field, HiddenField, IntegerField, StringField
 from wtforms.validators import DataRequired, InputRequired, Length, ValidationError
@@ -18,7 +21,7 @@ from wtforms.widgets import TextInput
 from webapp import redeeming
 from webapp.accounts import signed_in_user
 from webapp.amounts import MOST, read_amount
-from webapp.codes import grouped, normalised
+from webapp.codes import grouped
 from webapp.extensions import csrf, db, line_redis
 from webapp.issuing import Refused, policy_of
 from webapp.line import Gate, Line
@@ -34,7 +37,6 @@ from webapp.policy import (
     has_opened,
     promised,
 )
-from webapp.redeeming import Code
 from webapp.submissions import Sent, SentBefore, new_token
 from webapp.swallowed import swallow
 from webapp.texts import one_line
@@ -55,9 +57,13 @@ SAVED_ONLY = _(
 )
 
 NOT_ANSWERED = _("The line's Redis does not answer. Below is what stands; try again in a moment.")
-MOST_TYPED = 254
-CANNOT_REVOKE = {
+MOST_TYPED = 2000
+CLICK = re.compile(r"[\w-]{22}", re.ASCII)
+"""What the form of a usable code carries, of `_new_click`."""
+UNCHANGED = {
     "used": _("This code has been used meanwhile, and stays as it is."),
+    "unused": _("This code is not used."),
+    "late": _("This code was used more than 10 minutes ago, and stays used."),
     "unknown": _("No such code"),
     "no_reason": _("Give a reason."),
 }
@@ -214,7 +220,7 @@ class QuotaForm(FlaskForm):  # type: ignore[misc]
     unlimited = BooleanField(_("Unlimited"), id="quota-unlimited")
 
 
-class RevokeForm(FlaskForm):  # type: ignore[misc]
+class ReasonForm(FlaskForm):  # type: ignore[misc]
     reason = StringField(
         _("Reason"),
         filters=[one_line],
@@ -322,25 +328,47 @@ def _opens_unasked(coupon: Coupon) -> bool:
 
 @bp.route("/redeem", methods=["GET", "POST"])
 def redeem() -> str:
-    """Say what a code is worth; a POST uses it. The QR code that people show leads here, and uses nothing yet."""
-    typed = (request.form if request.method == "POST" else request.args).get("code", "").strip()[:MOST_TYPED]
-    if request.method == "POST":
-        user = signed_in_user()
-        found, used_now = redeeming.use(typed, user.id if user else None)
+    """Say what a code is worth. The link that stands beside a QR code leads here, and uses nothing."""
+    return _code_page(_typed(request.args), ReasonForm(None))
+
+
+@bp.post("/redeem")
+def use() -> Response:
+    """Use a code, and lead to the page that says so, which can be loaded again.
+
+    The click that used it is told so as often as it comes; every other hears when the code was used, and by whom.
+    """
+    typed, click = _typed(request.form), request.form.get("click", "")
+    click = click if CLICK.fullmatch(click) else _new_click()
+    found, _used_now = redeeming.use(
+        typed, _operator_id(), click=click, although_blocked="although_blocked" in request.form
+    )
+    return redirect(url_for("admin.redeem", code=grouped(found.code) if found else typed, click=click), 303)
+
+
+@bp.post("/unuse")
+def undo_use() -> str | Response | tuple[str, int]:
+    form, typed = ReasonForm(), _typed(request.form)
+    if not form.validate():
+        return _code_page(typed, form), 422
+    try:
+        redeeming.undo_use(typed, _operator_id(), form.reason.data, which=request.form.get("used_at"))
+    except redeeming.Unchanged as unchanged:
+        flash(str(UNCHANGED[unchanged.code]))
     else:
-        found, used_now = redeeming.look_up(typed), False
-    return _code_page(typed, found, RevokeForm(None), used_now=used_now)
+        flash(gettext("The use was taken back."))
+    return _to_code(typed)
 
 
 @bp.post("/revoke")
-def revoke() -> Response | tuple[str, int]:
-    form, code, user = RevokeForm(), request.form.get("code", "")[:MOST_TYPED], signed_in_user()
+def revoke() -> str | Response | tuple[str, int]:
+    form, typed = ReasonForm(), _typed(request.form)
     if not form.validate():
-        return _code_page(code, redeeming.look_up(code), form), 422
+        return _code_page(typed, form), 422
     try:
-        redeeming.revoke(code, user.id if user else None, form.reason.data)
-    except redeeming.CannotRevoke as refused:
-        flash(str(CANNOT_REVOKE[refused.code]))
+        redeeming.revoke(typed, _operator_id(), form.reason.data)
+    except redeeming.Unchanged as unchanged:
+        flash(str(UNCHANGED[unchanged.code]))
     except (redis.RedisError, Refused) as error:
         swallow(
             "revocation not told",
@@ -348,17 +376,39 @@ def revoke() -> Response | tuple[str, int]:
             "the page says whether it is committed; the sweeper tells Redis then",
         )
         flash(str(NOT_ANSWERED))
-    return redirect(url_for("admin.redeem", code=grouped(normalised(code))), 303)
+    return _to_code(typed)
 
 
-def _code_page(typed: str, found: Code | None, form: FlaskForm, *, used_now: bool = False) -> str:
+def _typed(fields: MultiDict[str, str]) -> str:
+    return fields.get("code", "").strip()[:MOST_TYPED]
+
+
+def _new_click() -> str:
+    """Return what a form carries so that whoever sends it twice is known."""
+    return secrets.token_urlsafe(16)
+
+
+def _operator_id() -> int | None:
+    user = signed_in_user()
+    return user.id if user else None
+
+
+def _to_code(typed: str) -> Response:
+    found = redeeming.look_up(typed)
+    return redirect(url_for("admin.redeem", code=grouped(found.code) if found else typed), 303)
+
+
+def _code_page(typed: str, form: FlaskForm) -> str:
+    found = redeeming.look_up(typed)
     return render_template(
         "admin/redeem.html",
         typed=typed,
         found=found,
-        codes=redeeming.codes_of(typed) if "@" in typed else [],
-        revoke_form=form,
-        used_now=used_now,
+        codes=redeeming.codes_of(typed) if found is None and "@" in typed else [],
+        undone=redeeming.undone_uses(found.code) if found else [],
+        form=form,
+        click=_new_click(),
+        used_now=found is not None and found.used_just_now(request.args.get("click")),
     )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, select
 
 from webapp.extensions import line_redis
 from webapp.issuing import Refused, locked_coupon, policy_of
-from webapp.line import Gate, Line
+from webapp.line import Gate, Line, printable
 from webapp.models import CouponIssue, LineEvent
 
 SHOWN = 5
@@ -62,6 +62,7 @@ class _Facts:
     results: dict[str, str] = field(default_factory=dict)
     waiting: dict[str, int] = field(default_factory=dict)
     standby: dict[str, int] = field(default_factory=dict)
+    aside: list[str] = field(default_factory=list)
 
     @cached_property
     def in_flight(self) -> set[int]:
@@ -95,7 +96,7 @@ def _audit(coupon_id: int) -> Report:
         facts = _Facts(coupon)
         _read_sql(facts, connection)
         _read_redis(facts, Line(line_redis(), coupon_id))
-    checks = [*_sql_checks(facts), *_order_checks(facts)]
+    checks = [*_sql_checks(facts), *_order_checks(facts), *_told_aside(facts.aside)]
     if facts.gate is None:
         advice = "missing; `flask reconcile` brings it back"
         return Report((*checks, Check("gate", facts.coupon.epoch == 0, advice)))
@@ -107,7 +108,7 @@ def _read_redis(facts: _Facts, line: Line) -> None:
     facts.last = before.last if before else 0
     facts.waiting, facts.standby = dict(line.waiting()), dict(line.standby())
     facts.results = dict(line.results())
-    facts.gate = line.gate()
+    facts.gate, facts.aside = line.gate(), line.aside()
 
 
 def _read_sql(facts: _Facts, connection: Connection) -> None:
@@ -172,6 +173,14 @@ def _order_checks(facts: _Facts) -> Iterator[Check]:
         )
 
 
+def _told_aside(aside: list[str]) -> Iterator[Check]:
+    """Tell what was found in the line's keys and is none of our writing; that breaks no promise."""
+    if aside:
+        yield Check(
+            "set aside", True, f"{len(aside)} things in Redis that we did not write, last: {aside[0]}"
+        )
+
+
 def _redis_checks(facts: _Facts, gate: Gate) -> Iterator[Check]:
     yield from _result_checks(facts)
     yield _none(
@@ -191,7 +200,8 @@ def _result_checks(facts: _Facts) -> Iterator[Check]:
         if facts.results.get(str(user), "") not in ("", f"issued:{number}:{code}")
     ]
     shown = [user for user, result in facts.results.items() if result.startswith("issued:")]
-    without_row = [user for user in shown if int(user) not in facts.issues]
+    known = {str(user) for user in facts.issues}
+    without_row = [user for user in shown if user not in known]
     yield _none(
         "P7 rows shown", without_result, f"rows without a result ({len(facts.in_flight)} being settled)"
     )
@@ -235,6 +245,6 @@ def _gate_checks(facts: _Facts, gate: Gate) -> Iterator[Check]:
 
 
 def _none(name: str, offenders: list[Any], what: str) -> Check:
-    named = ", ".join(str(offender) for offender in offenders[:SHOWN])
+    named = ", ".join(printable(str(offender)) for offender in offenders[:SHOWN])
     more = ", …" if len(offenders) > SHOWN else ""
     return Check(name, not offenders, f"{len(offenders)} {what}{f': {named}{more}' if offenders else ''}")

@@ -20,7 +20,7 @@ from werkzeug.utils import import_string
 from webapp import capacity, issuing, redeeming
 from webapp.accounts import normalised_email
 from webapp.amounts import MOST, read_amount
-from webapp.codes import grouped, normalised
+from webapp.codes import grouped
 from webapp.extensions import db
 from webapp.issuing import Refused
 from webapp.models import CLOSED, DRAFT, LIVE, OPERATOR, PAUSED, USER, Coupon, User, utcnow
@@ -117,9 +117,11 @@ _REFUSALS = {
     "busy": "another process is rebuilding this line; try again in a moment",
 }
 
-_NOT_REVOKED = {
+_UNCHANGED = {
     "unknown": "there is no such code",
     "used": "this code is used, and stays as it is",
+    "unused": "this code is not used",
+    "late": "this code was used more than 10 minutes ago, and stays used",
     "no_reason": "give a reason",
 }
 
@@ -283,15 +285,31 @@ def show(coupon_id: int) -> None:
 
 @coupons.command("redeem")
 @click.argument("code")
-def redeem(code: str) -> None:
+@click.option("--although-blocked", is_flag=True, help="Use it although the holder's account is blocked.")
+def redeem(code: str, although_blocked: bool) -> None:
     """Use a code, once; a repeat fails and says when it was used."""
-    found, used_now = redeeming.use(code, None)
+    found, used_now = redeeming.use(code, None, although_blocked=although_blocked)
     if found is None:
-        raise click.ClickException("there is no such code")
+        raise _unchanged("unknown")
+    if found.state == "usable" and found.blocked_at:
+        blocked = f"the holder's account is blocked since {_moment(found.blocked_at)}"
+        raise click.ClickException(f"{blocked}; use the code all the same with --although-blocked")
     if not used_now:
         since = f" since {_moment(found.at)}" if found.at else ""
         raise click.ClickException(f"this code is {found.state}{since}")
     click.echo(f"used {grouped(found.code)}: {found.title}")
+
+
+@coupons.command("unuse")
+@click.argument("code")
+@click.option("--reason", required=True, help="Kept with the use that is taken back.")
+def unuse(code: str, reason: str) -> None:
+    """Take a use back within 10 minutes; the code can be used again. A repeat changes nothing."""
+    try:
+        found = redeeming.undo_use(code, None, reason)
+    except redeeming.Unchanged as unchanged:
+        raise _unchanged(unchanged.code) from unchanged
+    click.echo(f"{found.state} again {grouped(found.code)}: {found.title}")
 
 
 @coupons.command("revoke")
@@ -300,10 +318,14 @@ def redeem(code: str) -> None:
 def revoke(code: str, reason: str) -> None:
     """Take an issued code back; the coupon goes to the first in standby. A repeat changes nothing."""
     try:
-        redeeming.revoke(code, None, reason)
-    except redeeming.CannotRevoke as refused:
-        raise click.ClickException(_NOT_REVOKED[refused.code]) from refused
-    click.echo(f"revoked {grouped(normalised(code))}")
+        found = redeeming.revoke(code, None, reason)
+    except redeeming.Unchanged as unchanged:
+        raise _unchanged(unchanged.code) from unchanged
+    click.echo(f"revoked {grouped(found.code)}")
+
+
+def _unchanged(code: str) -> click.ClickException:
+    return click.ClickException(_UNCHANGED[code])
 
 
 def _facts(coupon: Coupon) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from rq_dashboard import blueprint, web
 from werkzeug.exceptions import MethodNotAllowed
 
 from webapp.errors import problem
-from webapp.extensions import QUEUE_NAME, csrf
+from webapp.extensions import QUEUE_NAME, bell_queue, csrf
+from webapp.malformed import ERRORS, going_on, is_malformed
 
 URL_PREFIX = "/admin/rq"
 CSRF_COOKIE = "_csrf_token"
@@ -43,6 +44,15 @@ class ShownJob(Job):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args[:2], **options | {"serializer": JSONSerializer})
+
+    def refresh(self) -> None:
+        """Read the job; one that cannot be read is none, and the others are shown."""
+        try:
+            super().refresh()  # type: ignore[no-untyped-call]
+        except ERRORS as error:
+            if not is_malformed(error):
+                raise
+            raise NoSuchJobError(self.id) from error
 
     def get_call_string(self) -> str | None:
         """Return what the job says of itself; its data may be unreadable, and the page must open all the same."""
@@ -109,6 +119,13 @@ def _harden(response: Response) -> Response:
     return response
 
 
+def _unreadable(error: Exception) -> Any:
+    """Set aside what stands in Redis and is none of RQ's writing; the page finds the rest when it is opened again."""
+    with going_on(bell_queue()):
+        raise error
+    return problem("not_found")
+
+
 def _content_security_policy(nonce: str) -> str:
     # Its templates are compiled by underscore, which needs eval; its markup carries style attributes.
     return (
@@ -124,3 +141,5 @@ web.Job, web.Queue, web.Worker, web.requeue_job = ShownJob, ShownQueue, ShownWor
 blueprint.before_request_funcs[None] = [_guard]
 blueprint.after_request(_harden)
 blueprint.register_error_handler(NoSuchJobError, lambda _error: problem("not_found"))
+for _kind in ERRORS:
+    blueprint.register_error_handler(_kind, _unreadable)

@@ -64,7 +64,10 @@ def init_stores(app: Flask) -> None:
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(app.config)
     db.init_app(app)
     app.extensions["migrate"] = LocalProxy(lambda: _migrations(app))
-    app.extensions["line"] = connect_redis(app.config["REDIS_URL"], decode_responses=True)
+    # Bytes that are no text are read all the same, so that they can be told from ours and set aside.
+    app.extensions["line"] = connect_redis(
+        app.config["REDIS_URL"], decode_responses=True, encoding_errors="surrogateescape"
+    )
     app.extensions["bells"] = connect_redis(app.config["QUEUE_REDIS_URL"])
     with app.app_context():
         event.listen(db.engine, "connect", _prepare_connection(app.config["SQL_LOCK_WAIT_S"]))

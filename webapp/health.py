@@ -8,8 +8,9 @@ from rq import Worker
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp import swallowed
+from webapp import malformed, swallowed
 from webapp.extensions import SWEEPER_ALIVE_KEY, bell_queue, db, line_redis
+from webapp.malformed import going_on
 
 bp = Blueprint("health", __name__)
 
@@ -30,7 +31,9 @@ def readyz() -> tuple[Response, int]:
     ready = all(part == "ok" for part in parts.values())
     parts["workers"] = _workers() if parts["queue"] == "ok" else 0
     parts["sweeper"] = parts["redis"] == "ok" and bool(line_redis().exists(SWEEPER_ALIVE_KEY))
-    answer = jsonify(status="ready" if ready else "unavailable", parts=parts, swallowed=swallowed.counts)
+    aside = malformed.counts() if parts["redis"] == "ok" else {}
+    status = "ready" if ready else "unavailable"
+    answer = jsonify(status=status, parts=parts, swallowed=swallowed.counts, malformed=aside)
     answer.headers["Cache-Control"] = "no-store"
     return answer, 200 if ready else 503
 
@@ -61,4 +64,7 @@ def _sql() -> str:
 
 
 def _workers() -> int:
-    return int(Worker.count(queue=bell_queue()))
+    queue = bell_queue()
+    with going_on(queue):
+        return int(Worker.count(queue=queue))
+    return 0

@@ -5,6 +5,7 @@ leaves Redis behind, never ahead, and the next run finds the rows and tells it a
 """
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,8 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from webapp import line as lines
 from webapp.codes import new_codes
 from webapp.extensions import FAILED_JOB_TTL_S, JOB_TIMEOUT_S, bell_queue, db, line_redis
-from webapp.line import Answer, Gate, Head, Line, Policy, Settled, Waiting
+from webapp.line import Answer, Gate, Head, Line, Policy, Settled, Waiting, raw
+from webapp.malformed import count_aside, going_on, is_malformed
 from webapp.models import (
     CLOSED,
     DRAFT,
@@ -131,7 +133,7 @@ def claim(coupon_id: int, user_id: int) -> Ticket:
     Raises Refused(not_open, closed, sold_out, not_found, busy); redis.RedisError when Redis does not answer.
     """
     line = Line(line_redis(), coupon_id)
-    claimed = _asked(coupon_id, lambda: line.claim(user_id))
+    claimed = _asked(coupon_id, user_id, lambda: line.claim(user_id))
     if claimed.ring:
         ring(coupon_id)
     if claimed.answer is Answer.NOT_OPEN:
@@ -145,7 +147,7 @@ def claim(coupon_id: int, user_id: int) -> Ticket:
 def standing(coupon_id: int, user_id: int) -> Ticket:
     """Return where the user stands, from Redis alone. Raises Refused(not_found, busy), redis.RedisError."""
     line = Line(line_redis(), coupon_id)
-    return _ticket(_asked(coupon_id, lambda: line.standing(user_id)))
+    return _ticket(_asked(coupon_id, user_id, lambda: line.standing(user_id)))
 
 
 def restore(coupon_id: int, user_id: int, *, number: int, epoch: int) -> Ticket:
@@ -157,7 +159,9 @@ def restore(coupon_id: int, user_id: int, *, number: int, epoch: int) -> Ticket:
     """
     line = Line(line_redis(), coupon_id)
     found = _asked(
-        coupon_id, lambda: line.restore(user_id, number=number, epoch=epoch, next_ms=NEXT_RECEIPT_MS)
+        coupon_id,
+        user_id,
+        lambda: line.restore(user_id, number=number, epoch=epoch, next_ms=NEXT_RECEIPT_MS),
     )
     if found.answer is Answer.NO_TICKET:
         _record_lost(coupon_id, user_id, number, epoch)
@@ -165,15 +169,54 @@ def restore(coupon_id: int, user_id: int, *, number: int, epoch: int) -> Ticket:
     return _ticket(found)
 
 
-def _asked(coupon_id: int, ask: Callable[[], Found]) -> Found:
-    """Ask the line; where it has no gate, or none to be trusted, have one made and ask once more."""
-    found = ask()
+def _asked(coupon_id: int, user_id: int, ask: Callable[[], Found]) -> Found:
+    """Ask the line; where it has no gate, or none to be trusted, have one made and ask once more.
+
+    What cannot be read is set aside first.
+    """
+    try:
+        found = ask()
+    except (ValueError, redis.ResponseError) as error:
+        if not is_malformed(error) or not set_aside(coupon_id):
+            raise
+        found = ask()
+    if not found.readable:
+        _set_user_aside(coupon_id, user_id, found)
+        found = ask()
     if found.answer is Answer.NO_GATE:
         have_seeded(coupon_id)
         found = ask()
         if found.answer is Answer.NO_GATE:
             raise Refused("busy")
     return found
+
+
+def set_aside(coupon_id: int) -> int:
+    """Set aside what in a line's keys is none of our writing, and return how many things that was.
+
+    A gate that cannot be read is one of them: it is missing then. Raises redis.RedisError.
+    """
+    found = Line(line_redis(), coupon_id).set_aside()
+    count_aside("key of a line", found, coupon_id=coupon_id)
+    return found
+
+
+def _set_user_aside(coupon_id: int, user_id: int, found: lines.Claimed | lines.Standing) -> None:
+    """Set aside one user's place or result that cannot be read; what SQL knows takes the place of a result."""
+    line = Line(line_redis(), coupon_id)
+    if found.answer is not Answer.DECIDED:
+        _set_members_aside(line, coupon_id, [str(user_id)])
+        return
+    with db.engine.connect() as connection:
+        known = _known_results(connection, coupon_id, user_id)
+    line.set_result_aside(user_id, known.get(str(user_id), ""))
+    count_aside("result", coupon_id=coupon_id)
+
+
+def _set_members_aside(line: Line, coupon_id: int, members: list[str]) -> None:
+    if members:
+        line.set_members_aside(members)
+        count_aside("member of a line", len(members), coupon_id=coupon_id)
 
 
 def _record_lost(coupon_id: int, user_id: int, number: int, epoch: int) -> None:
@@ -235,16 +278,23 @@ def ring(coupon_id: int) -> None:
     An error is swallowed and counted: the ticket is already in line, and the sweeper rings within seconds.
     """
     try:
-        bell_queue().enqueue(
-            ADMISSION_JOB,
-            coupon_id,
-            job_timeout=JOB_TIMEOUT_S,
-            result_ttl=0,
-            failure_ttl=FAILED_JOB_TTL_S,
-            description="admit the line of one coupon",
-        )
+        with going_on(bell_queue()):
+            _enqueue(coupon_id)
+            return
+        _enqueue(coupon_id)
     except redis.RedisError as error:
         swallow("bell not enqueued", error, "the sweeper rings within seconds", coupon_id=coupon_id)
+
+
+def _enqueue(coupon_id: int) -> None:
+    bell_queue().enqueue(
+        ADMISSION_JOB,
+        coupon_id,
+        job_timeout=JOB_TIMEOUT_S,
+        result_ttl=0,
+        failure_ttl=FAILED_JOB_TTL_S,
+        description="admit the line of one coupon",
+    )
 
 
 def ring_if_waiting(coupon_id: int) -> bool:
@@ -262,6 +312,7 @@ def admit(coupon_id: int) -> Admitted:
     is read under it. Raises SQLAlchemyError or redis.RedisError; what was committed by then stays, and nothing else.
     """
     line = Line(line_redis(), coupon_id)
+    set_aside(coupon_id)
     line.quiet_bell()
     until = time.monotonic() + ADMISSION_S
     issued = rejected = batches = 0
@@ -297,6 +348,7 @@ def publish_row(coupon: Any) -> bool:
     """
     if coupon.status == DRAFT:
         return False
+    set_aside(coupon.id)
     if not Line(line_redis(), coupon.id).write_gate(policy_of(coupon)):
         seed(coupon.id)
     return coupon.status != PAUSED and ring_if_waiting(coupon.id)
@@ -331,7 +383,14 @@ def tell_lately_revoked() -> None:
     with db.engine.connect() as connection:
         lately = select(Revocation).where(Revocation.revoked_at > utcnow() - TOLD_AGAIN)
         for revocation in connection.execute(lately).all():
-            tell_revoked(revocation)
+            try:
+                tell_revoked(revocation)
+            except redis.ResponseError as error:
+                if not is_malformed(error):
+                    raise
+                swallow(
+                    "revocation not told", error, "the sweep sets aside what is malformed, the next one tells"
+                )
 
 
 def revoked_reason(reason: str) -> str:
@@ -351,6 +410,7 @@ def reconcile(coupon_id: int) -> None:
     its owner's receipt brings it back. Raises Refused(not_found), SQLAlchemyError, redis.RedisError.
     """
     line = Line(line_redis(), coupon_id)
+    set_aside(coupon_id)
     with locked_coupon(coupon_id) as (connection, coupon):
         if coupon is None or coupon.status == DRAFT:
             raise Refused("not_found")
@@ -409,6 +469,7 @@ def seed(coupon_id: int) -> None:
     Raises Refused(not_found) for an unknown coupon or a draft; SQLAlchemyError, redis.RedisError.
     """
     line = Line(line_redis(), coupon_id)
+    set_aside(coupon_id)
     if line.stands():
         return
     with locked_coupon(coupon_id) as (connection, coupon):
@@ -457,6 +518,7 @@ class _Batch:
     issues: list[tuple[int, int, str]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     settled: list[Settled] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
     full: bool = False
     left_over: bool = False
 
@@ -480,12 +542,13 @@ def _try_batch(coupon_id: int, line: Line, *, trusting: bool) -> _Batch | None:
         if head is not None and (head.epoch, head.last) < (coupon.epoch, coupon.last_number):
             line.distrust()
             return None
-        if head is None or not head.tickets:
+        if head is None or not (head.tickets or head.malformed):
             return None
         batch = _decide(connection, coupon, head, trusting=trusting)
         issued = _write(connection, coupon, head, batch)
         connection.commit()
     line.settle(policy_of(coupon, issued=issued), batch.settled)
+    _set_members_aside(line, coupon_id, batch.strangers)
     if batch.left_over:
         line.to_standby()
     return batch
@@ -503,7 +566,8 @@ def _decide(connection: Connection, coupon: Any, head: Head, *, trusting: bool) 
     trusted = trusting and len(head.tickets) <= remaining
     barred = _barred(connection, ids, trusting=trusted)
     holders = {} if trusted and not barred else _holders(connection, coupon.id, ids)
-    codes, now, batch = iter(new_codes(len(head.tickets))), utcnow(), _Batch(full=len(head.tickets) == BATCH)
+    codes, now, batch = iter(new_codes(len(head.tickets))), utcnow(), _Batch(strangers=head.malformed)
+    batch.full = len(head.tickets) + len(head.malformed) == BATCH
     for ticket, user_id in zip(head.tickets, users, strict=True):
         reason = None if user_id is None else barred.get(user_id)
         if user_id is not None and user_id in holders:
@@ -514,8 +578,11 @@ def _decide(connection: Connection, coupon: Any, head: Head, *, trusting: bool) 
         elif remaining <= 0:
             batch.left_over = True
             break
-        elif user_id is None or reason:
-            reason = reason or "not a user"
+        elif user_id is None:
+            batch.strangers.append(ticket.member)
+            batch.settled.append(Settled(raw(ticket.member), ticket.number, ""))
+            batch.events.append(_event(coupon, head, ticket, "rejected", "not a user", now))
+        elif reason:
             batch.settled.append(Settled(*ticket, _rejected(ticket.number, reason)))
             batch.events.append(_event(coupon, head, ticket, "rejected", reason, now))
         else:
@@ -653,19 +720,22 @@ def _last_issued(connection: Connection, coupon_id: int) -> int | None:
     )
 
 
-def _known_results(connection: Connection, coupon_id: int) -> dict[str, str]:
-    """Return every result that SQL knows, by member; an issue wins over a rejection."""
+def _known_results(connection: Connection, coupon_id: int, user_id: int | None = None) -> dict[str, str]:
+    """Return every result that SQL knows, or those of one user, by member; an issue wins over a rejection."""
     results: dict[str, str] = {}
     rejected = select(LineEvent.user_id, LineEvent.ticket_number, LineEvent.reason).where(
         LineEvent.coupon_id == coupon_id, LineEvent.kind == "rejected", LineEvent.user_id.is_not(None)
     )
-    for user_id, number, reason in connection.execute(rejected):
-        results[str(user_id)] = _rejected(number, reason)
     issued = select(CouponIssue.user_id, CouponIssue.ticket_number, CouponIssue.code).where(
         CouponIssue.coupon_id == coupon_id
     )
-    for user_id, number, code in _in_steps(connection, issued, CouponIssue.user_id):
-        results[str(user_id)] = _issued(number, code)
+    if user_id is not None:
+        rejected = rejected.where(LineEvent.user_id == user_id)
+        issued = issued.where(CouponIssue.user_id == user_id)
+    for holder, number, reason in connection.execute(rejected):
+        results[str(holder)] = _rejected(number, reason)
+    for holder, number, code in _in_steps(connection, issued, CouponIssue.user_id):
+        results[str(holder)] = _issued(number, code)
     return results
 
 
@@ -680,7 +750,7 @@ def _in_steps(connection: Connection, query: Select[*tuple[Any, ...]], unique: A
 
 def _user_id(member: str) -> int | None:
     """Return the user id that a member of the line is, or None for anything that never was one."""
-    return int(member) if member.isascii() and member.isdigit() and len(member) <= 18 else None
+    return int(member) if _USER_ID.fullmatch(member) else None
 
 
 def _ticket(found: lines.Claimed | lines.Standing) -> Ticket:
@@ -726,4 +796,6 @@ def _ms(moment: datetime) -> int:
 
 _IDS: Any = bindparam("ids", expanding=True, literal_execute=True)
 """User ids in an IN; they are integers, and written into the statement as they are."""
+_USER_ID = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
+"""An id as we write it: 007 beside 7 would be one user twice."""
 _REFUSALS = {Answer.CLOSED: "closed", Answer.SOLD_OUT: "sold_out"}

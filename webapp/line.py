@@ -15,20 +15,28 @@ Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
     {coupon:7}:bell      string  exists for BELL_MS after somebody rang for the admission
     {coupon:7}:arrivals  zset    bucket of BUCKET_MS (epoch ms // BUCKET_MS) -> first ticket number given in it;
                                  "unknown:<floor>" -> first number below that floor that may be given and forgotten
+    {coupon:7}:malformed list    what was found in the keys above and is none of our writing, the newest first
 
 Each script in `lua/` states its own contract in its header.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
+
+import redis
 
 from webapp.scripts import ScriptRedis
 
 BELL_MS = 5000
 BUCKET_MS = 100
 """How exactly the time of an arrival is kept: at most ten entries a second, however many people come."""
+MOST_NUMBER = 2**52
+"""No ticket's number is as high. Above 2**53 a sorted set would not tell one number from the next."""
+KEPT_ASIDE = 1000
+RESULT = re.compile(r"(issued|rejected):(\d{1,16}):([^\ud800-\udfff]*)", re.DOTALL)
 RESTORE_CHUNK = 1000
 READ_CHUNK = 1000
 
@@ -56,6 +64,10 @@ class Claimed:
     now_ms: int
     result: str
 
+    @property
+    def readable(self) -> bool:
+        return _is_readable(self)
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -65,6 +77,10 @@ class Standing:
     ahead: int
     result: str
 
+    @property
+    def readable(self) -> bool:
+        return _is_readable(self)
+
 
 class Waiting(NamedTuple):
     member: str
@@ -73,9 +89,12 @@ class Waiting(NamedTuple):
 
 @dataclass(frozen=True)
 class Head:
+    """The first of a line. `malformed` are members whose scores are no ticket numbers."""
+
     epoch: int
     last: int
     tickets: list[Waiting]
+    malformed: list[str]
 
 
 class Life(NamedTuple):
@@ -88,7 +107,7 @@ class Life(NamedTuple):
 class Settled(NamedTuple):
     """A decided ticket and its result; an empty result only takes the ticket out of the line."""
 
-    member: str
+    member: str | bytes
     number: int
     result: str
 
@@ -149,6 +168,7 @@ class Line:
         tag = f"{{coupon:{coupon_id}}}:"
         self.gate_key, self.line_key, self.standby_key = tag + "gate", tag + "line", tag + "standby"
         self.results_key, self.bell_key, self.arrivals_key = tag + "results", tag + "bell", tag + "arrivals"
+        self.malformed_key = tag + "malformed"
 
     def claim(self, user_id: int) -> Claimed:
         """Give the user the next number, or the answer they already have; a repeat changes nothing."""
@@ -168,10 +188,8 @@ class Line:
         if not reply:
             return None
         epoch, last, *pairs = reply
-        tickets = [
-            Waiting(member, int(float(score))) for member, score in zip(pairs[::2], pairs[1::2], strict=True)
-        ]
-        return Head(int(epoch), int(last), tickets)
+        tickets, malformed = _told_apart(zip(pairs[::2], pairs[1::2], strict=True))
+        return Head(int(epoch), int(last), tickets, malformed)
 
     def settle(self, policy: Policy, settled: Iterable[Settled]) -> int:
         """Copy a committed batch into Redis and return how many tickets left the line; a repeat changes nothing."""
@@ -233,8 +251,35 @@ class Line:
         return Standing(Answer(answer), *rest)
 
     def take_back(self, user_id: int, result: str, instead: str) -> bool:
-        """Put a result in the place of another, if that still stands; return whether it did."""
-        return bool(self._run("take_back", [self.results_key], [user_id, result, instead]))
+        """Put a result in the place of another, "" for none, if that still stands; return whether it did."""
+        return bool(self._run("take_back", [self.results_key], [user_id, raw(result), instead]))
+
+    def set_aside(self) -> int:
+        """Set aside keys and a gate that are none of our writing; return how many things that was."""
+        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.bell_key]
+        return int(self._run("set_aside", [*keys, self.arrivals_key, self.malformed_key], [KEPT_ASIDE]))
+
+    def set_members_aside(self, members: Iterable[str]) -> None:
+        """Take members out of the line and of standby that are no users, or whose scores are no numbers."""
+        strange = [raw(member) for member in members]
+        with self.redis.pipeline(transaction=False) as pipe:
+            pipe.zrem(self.line_key, *strange)
+            pipe.zrem(self.standby_key, *strange)
+            pipe.lpush(self.malformed_key, *(b"member " + member[:200] for member in strange))
+            pipe.ltrim(self.malformed_key, 0, KEPT_ASIDE - 1)
+            pipe.execute()
+
+    def set_result_aside(self, user_id: int, instead: str) -> None:
+        """Take a result away that cannot be read, and put what SQL knows in its place, "" for nothing."""
+        result: Any = self.redis.hget(self.results_key, str(user_id))
+        if result is not None and not RESULT.fullmatch(result) and self.take_back(user_id, result, instead):
+            self.redis.lpush(self.malformed_key, b"result %d " % user_id + raw(result)[:200])
+            self.redis.ltrim(self.malformed_key, 0, KEPT_ASIDE - 1)
+
+    def aside(self) -> list[str]:
+        """Return what was set aside, the newest first, at most KEPT_ASIDE texts."""
+        kept: Any = self.redis.lrange(self.malformed_key, 0, -1)
+        return [printable(text) for text in kept]
 
     def distrust(self) -> None:
         """Have the next caller begin a new epoch: this gate is behind what SQL knows."""
@@ -255,7 +300,7 @@ class Line:
         self.restore_results(results)
         with self.redis.pipeline(transaction=False) as pipe:
             for start in range(0, len(unknown), RESTORE_CHUNK):
-                pipe.hdel(self.results_key, *unknown[start : start + RESTORE_CHUNK])
+                pipe.hdel(self.results_key, *map(raw, unknown[start : start + RESTORE_CHUNK]))
             for start in range(0, len(known), RESTORE_CHUNK):
                 pipe.zrem(self.line_key, *known[start : start + RESTORE_CHUNK])
                 pipe.zrem(self.standby_key, *known[start : start + RESTORE_CHUNK])
@@ -266,26 +311,30 @@ class Line:
         yield from self.redis.hscan_iter(self.results_key, count=READ_CHUNK)
 
     def waiting(self) -> Iterator[Waiting]:
-        """Yield who is in line; whoever joins meanwhile may be missing."""
+        """Yield who is in line; whoever joins meanwhile, and whose score is no number, may be missing."""
         return self._tickets(self.line_key)
 
     def standby(self) -> Iterator[Waiting]:
         return self._tickets(self.standby_key)
 
     def _tickets(self, key: str) -> Iterator[Waiting]:
-        for member, score in self.redis.zscan_iter(key, count=READ_CHUNK):
-            yield Waiting(member, int(score))
+        yield from _told_apart(self.redis.zscan_iter(key, count=READ_CHUNK))[0]
 
     def gate(self) -> Gate | None:
-        """Return the gate, or None when it is missing."""
+        """Return the gate, or None when it is missing or cannot be read."""
         with self.redis.pipeline(transaction=False) as pipe:
             pipe.hgetall(self.gate_key)
             pipe.zcard(self.line_key)
             pipe.time()
-            fields, waiting, (seconds, micros) = pipe.execute()
-        if "epoch" not in fields:
-            return None
-        return _gate(fields, waiting, seconds * 1000 + micros // 1000)
+            try:
+                fields, waiting, (seconds, micros) = pipe.execute()
+                return _gate(fields, waiting, seconds * 1000 + micros // 1000)
+            except (KeyError, ValueError):
+                return None
+            except redis.ResponseError as error:
+                if type(error) is not redis.ResponseError:
+                    raise  # not about the gate, but about Redis
+                return None
 
     def arrival(self, number: int) -> int | None:
         """Return when the number was given, in epoch ms, BUCKET_MS exact; None when Redis does not know any more."""
@@ -293,7 +342,7 @@ class Line:
             pipe.hget(self.gate_key, "last")
             pipe.zrevrangebyscore(self.arrivals_key, number, "-inf", start=0, num=1)
             last, buckets = pipe.execute()
-        if not buckets or not buckets[0].isdecimal() or number > int(last or 0):
+        if not buckets or not buckets[0].isdecimal() or not _is_below(number, last or "0"):
             return None
         return int(buckets[0]) * BUCKET_MS
 
@@ -308,7 +357,7 @@ class Line:
             pipe.info("server")
             (epoch, opened_in, begun_in), server = pipe.execute()
         run_id = server["run_id"]
-        if epoch is None or run_id not in (opened_in, begun_in):
+        if not (epoch or "").isdecimal() or run_id not in (opened_in, begun_in):
             return Life(None, False)
         return Life(int(epoch), opened_in == run_id)
 
@@ -323,10 +372,41 @@ class Line:
     def forget(self) -> None:
         """Delete every key of this line. Only for coupons that are deleted themselves."""
         keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.bell_key]
-        self.redis.delete(*keys, self.arrivals_key)
+        self.redis.delete(*keys, self.arrivals_key, self.malformed_key)
 
     def _run(self, name: str, keys: list[str], args: list[Any]) -> Any:
         return self.redis.run_script(name, keys, args)
+
+
+def raw(text: str) -> bytes:
+    """Return the bytes that Redis holds for a text that was read from it, also where they are no UTF-8."""
+    return text.encode(errors="surrogateescape")
+
+
+def printable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _is_readable(found: "Claimed | Standing") -> bool:
+    if found.answer is Answer.DECIDED:
+        return RESULT.fullmatch(found.result) is not None
+    return 0 <= found.number < MOST_NUMBER
+
+
+def _is_below(number: int, last: str) -> bool:
+    return last.isdecimal() and number <= int(last)
+
+
+def _told_apart(pairs: Iterable[tuple[str, Any]]) -> tuple[list[Waiting], list[str]]:
+    """Return tickets, and the members whose scores are no ticket numbers."""
+    tickets, malformed = [], []
+    for member, score in pairs:
+        number = float(score)
+        if number.is_integer() and 0 <= number < MOST_NUMBER:
+            tickets.append(Waiting(member, int(number)))
+        else:
+            malformed.append(member)
+    return tickets, malformed
 
 
 def _gate(fields: dict[str, str], waiting: int, now_ms: int) -> Gate:

@@ -29,7 +29,7 @@ NEVER_REUSED = {"sqlite_autoincrement": True}
 USER, OPERATOR = "user", "operator"
 DRAFT, LIVE, PAUSED, CLOSED = "draft", "live", "paused", "closed"
 REASON_LENGTH = 90
-"""Of why a coupon was taken back, in characters."""
+"""Of why a coupon or its use was taken back, in characters."""
 STATUSES = (DRAFT, LIVE, PAUSED, CLOSED)
 
 
@@ -140,6 +140,25 @@ class CouponIssue(Base):
     used_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     # The operator at the till; no foreign key, as the account may be deleted. None: the command line.
     used_by: Mapped[int | None] = mapped_column(BigInteger)
+    # What the till's form carried, so that its second click is known for the same use.
+    used_click: Mapped[str | None] = mapped_column(String(32))
+
+
+class UndoneUse(Base):
+    """A use of a code that an operator took back: when and by whom it was made, by whom it was undone and why."""
+
+    __tablename__ = "undone_uses"
+    __table_args__ = (Index("ix_undone_uses_code", "code"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    # No foreign key: its check would wait for the coupon's row, in a deadlock with whoever revokes the code.
+    coupon_id: Mapped[int] = mapped_column(BigInteger)
+    code: Mapped[str] = mapped_column(String(16))
+    used_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    used_by: Mapped[int | None] = mapped_column(BigInteger)
+    undone_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
+    undone_by: Mapped[int | None] = mapped_column(BigInteger)
+    reason: Mapped[str] = mapped_column(String(REASON_LENGTH))
 
 
 class Revocation(Base):

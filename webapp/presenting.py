@@ -14,6 +14,7 @@ from flask_babel import gettext as _
 from flask_login import current_user
 from markupsafe import Markup
 
+from webapp.barcodes import code128
 from webapp.codes import grouped
 from webapp.issuing import REVOKED, Serving, Ticket, is_revoked
 from webapp.moments import SEOUL
@@ -29,7 +30,9 @@ def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(
         won=won, when=when, exact=exact, moment=moment, grouped=grouped, thousands=thousands, live=live
     )
-    app.jinja_env.filters.update(qr=qr, revoked_for=lambda reason: reason.removeprefix(REVOKED))
+    app.jinja_env.filters.update(
+        qr=qr, barcode=barcode, revoked_for=lambda reason: reason.removeprefix(REVOKED)
+    )
     app.jinja_env.tests["revoked"] = is_revoked
     app.jinja_env.globals.update(page_state=page_state, missed_words=missed_words, time_left=time_left)
     app.context_processor(lambda: {"language": str(get_locale()), "signed_in": current_user.is_authenticated})
@@ -55,9 +58,18 @@ def thousands(number: int) -> str:
 
 
 def qr(text: str) -> Markup:
-    """Return a QR code as an SVG element that takes the size of its place."""
+    """Return a QR code as an SVG element that takes the size of its place, on white in the dark too."""
     drawn = segno.make(text, error="m", micro=False)
-    return Markup(drawn.svg_inline(border=2, omitsize=True, dark="#000", light="#fff"))
+    return Markup(drawn.svg_inline(border=4, omitsize=True, dark="#000", light="#fff"))
+
+
+def barcode(text: str) -> Markup:
+    """Return a Code 128 as an SVG element that takes the size of its place, on white in the dark too."""
+    bars, width = code128(text)
+    drawn = "".join(f"M{at} 0h{wide}v1h-{wide}z" for at, wide in bars)
+    white = f'<path fill="#fff" d="M0 0h{width}v1H0z"/>'
+    svg = f'<svg viewBox="0 0 {width} 1" preserveAspectRatio="none">{white}<path d="{drawn}"/></svg>'
+    return Markup(svg)
 
 
 def missed_words(ticket: Ticket, last_issued: int | None) -> str:

@@ -1,26 +1,39 @@
 """What becomes of a code: it is used at a till, once, or an operator takes it back. The verbs know no HTTP."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy import Row, Select, delete, insert, select, update
 from sqlalchemy.orm import aliased
 
 from webapp import issuing
-from webapp.codes import normalised
+from webapp.codes import readings
 from webapp.extensions import db
 from webapp.held import state_of
 from webapp.issuing import locked_coupon
-from webapp.models import REASON_LENGTH, Coupon, CouponIssue, LineEvent, Revocation, User, utcnow
+from webapp.models import (
+    REASON_LENGTH,
+    Coupon,
+    CouponIssue,
+    LineEvent,
+    Revocation,
+    UndoneUse,
+    User,
+    utcnow,
+)
 from webapp.texts import one_line
 
 MOST_CODES = 100
+JUST_NOW = timedelta(minutes=1)
+"""How long the form that used a code is told so again, whoever clicks twice on a slow link or loads the page again."""
+UNDONE_WITHIN = timedelta(minutes=10)
 Operator = aliased(User)
+Undoer = aliased(User)
 
 
-class CannotRevoke(Exception):
-    """The code stays what it is, and why: `code` is one of unknown, used, no_reason."""
+class Unchanged(Exception):
+    """The code stays what it is, and why: `code` is one of unknown, used, unused, late, no_reason."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -32,7 +45,7 @@ class Code:
     """A code as operators see it: state is usable, used, expired or revoked.
 
     `holder` is an e-mail address, `by` that of the operator who used it or took it back; None for a deleted account
-    and for the command line.
+    and for the command line. `click` is what the form carried that used it.
     """
 
     code: str
@@ -43,24 +56,33 @@ class Code:
     min_available_amount: int
     valid_until: datetime | None
     holder: str | None
+    blocked_at: datetime | None
     issued_at: datetime
     at: datetime | None = None
     by: str | None = None
+    click: str | None = None
     reason: str | None = None
+
+    def used_just_now(self, click: str | None) -> bool:
+        """Whether it was this click that used it, and a moment ago."""
+        return self.click is not None and self.click == click and _is_within(JUST_NOW, self.at)
+
+    @property
+    def can_be_undone(self) -> bool:
+        return self.state == "used" and _is_within(UNDONE_WITHIN, self.at)
 
 
 def look_up(typed: str) -> Code | None:
-    """Return what is known of a code, typed in any way that people type codes; None when it is none of ours.
+    """Return what is known of a code, typed, pasted or scanned in any way that `codes.readings` knows.
 
-    A scanner that works as a keyboard types the whole address of the QR code.
+    None when it is none of ours, or when several are.
     """
-    code = normalised(typed.rpartition("code=")[2])
+    codes = readings(typed)
     with db.engine.connect() as connection:
-        issue = connection.execute(_issued().where(CouponIssue.code == code)).one_or_none()
-        if issue is not None:
-            return _code(issue)
-        revoked = connection.execute(_revoked().where(Revocation.code == code)).one_or_none()
-    return None if revoked is None else _code(revoked)
+        issued = connection.execute(_issued().where(CouponIssue.code.in_(codes))).all()
+        revoked = connection.execute(_revoked().where(Revocation.code.in_(codes))).all()
+    found = [*issued, *revoked]
+    return _code(found[0]) if len(found) == 1 else None
 
 
 def codes_of(email: str) -> list[Code]:
@@ -70,39 +92,100 @@ def codes_of(email: str) -> list[Code]:
         return [_code(issue) for issue in connection.execute(held.limit(MOST_CODES))]
 
 
-def use(typed: str, operator_id: int | None) -> tuple[Code | None, bool]:
+def use(
+    typed: str, operator_id: int | None, *, click: str | None = None, although_blocked: bool = False
+) -> tuple[Code | None, bool]:
     """Use a code, and return it as it is then, and whether it was this call that used it.
 
-    A repeat, and a second till at the same instant, change nothing: the code says when and by whom it was used.
+    A repeat, and a second till at the same instant, change nothing: the code says when and by whom it was used, and
+    by which click. A code whose holder is blocked stays usable until somebody decides to use it all the same.
     """
     found = look_up(typed)
-    if found is None or found.state != "usable":
+    if found is None or found.state != "usable" or (found.blocked_at and not although_blocked):
         return found, False
     unused = update(CouponIssue).where(CouponIssue.code == found.code, CouponIssue.used_at.is_(None))
+    this_use = {"used_at": utcnow(), "used_by": operator_id, "used_click": click}
     with db.engine.begin() as connection:
-        used = connection.execute(unused.values(used_at=utcnow(), used_by=operator_id)).rowcount
+        used = connection.execute(unused.values(**this_use)).rowcount
     return look_up(found.code), bool(used)
 
 
-def revoke(typed: str, operator_id: int | None, reason: str) -> None:
-    """Take an issued code back; the coupon goes to the first in standby.
+def undo_use(typed: str, operator_id: int | None, reason: str, *, which: str | None = None) -> Code:
+    """Take a use back within UNDONE_WITHIN, leave a row in `undone_uses`, and return the code, which can be used again.
 
-    Raises CannotRevoke, and then nothing was changed; redis.RedisError, and then `look_up` says whether it is
-    committed: if so, the sweeper tells Redis within seconds. A repeat only tells Redis again.
+    `which` is the time of the use that is meant, in ISO format, for who looked at it before; by default the last. A
+    repeat changes nothing. Raises Unchanged, and then nothing was changed.
     """
-    code, reason = normalised(typed), one_line(reason)[:REASON_LENGTH]
-    if not reason:
-        raise CannotRevoke("no_reason")
+    found, reason = _found(typed), _told(reason)
     with db.engine.connect() as connection:
-        coupon_id = connection.scalar(select(CouponIssue.coupon_id).where(CouponIssue.code == code))
-    if coupon_id is not None:
-        _take_back(coupon_id, code, operator_id, reason)
+        issue = connection.execute(select(CouponIssue).where(CouponIssue.code == found.code)).one_or_none()
+    if issue is None or issue.used_at is None or which not in (None, issue.used_at.isoformat()):
+        if not any(which in (None, undone.used_at.isoformat()) for undone in undone_uses(found.code)):
+            raise Unchanged("unused")
+    elif not _undone(issue, operator_id, reason):
+        raise Unchanged("late")
+    return look_up(found.code) or found
+
+
+def _undone(issue: Row[Any], operator_id: int | None, reason: str) -> bool:
+    """Make a used code usable, unless that use is too old; return whether it is undone, by this call or another."""
+    now = utcnow()
+    this_use = update(CouponIssue).where(CouponIssue.id == issue.id, CouponIssue.used_at == issue.used_at)
+    recent = this_use.where(CouponIssue.used_at > now - UNDONE_WITHIN)
+    with db.engine.begin() as connection:
+        if connection.execute(recent.values(used_at=None, used_by=None, used_click=None)).rowcount:
+            kept = {name: getattr(issue, name) for name in ("coupon_id", "code", "used_at", "used_by")}
+            undone = {"undone_at": now, "undone_by": operator_id, "reason": reason}
+            connection.execute(insert(UndoneUse).values(**kept, **undone))
+    return _is_within(UNDONE_WITHIN, issue.used_at)
+
+
+def undone_uses(code: str) -> list[Row[Any]]:
+    """Return the uses of a code that were taken back, the last first: who made and who undid each, when and why."""
+    columns = (UndoneUse.used_at, UndoneUse.undone_at, UndoneUse.reason)
+    undone = (
+        select(*columns, Operator.email.label("used_by"), Undoer.email.label("undone_by"))
+        .outerjoin(Operator, UndoneUse.used_by == Operator.id)
+        .outerjoin(Undoer, UndoneUse.undone_by == Undoer.id)
+        .where(UndoneUse.code == code)
+        .order_by(UndoneUse.id.desc())
+    )
     with db.engine.connect() as connection:
-        revocation = connection.execute(select(Revocation).where(Revocation.code == code)).one_or_none()
-    if revocation is None:
-        raise CannotRevoke("unknown")
+        return list(connection.execute(undone))
+
+
+def revoke(typed: str, operator_id: int | None, reason: str) -> Code:
+    """Take an issued code back, and return it; the coupon goes to the first in standby.
+
+    Raises Unchanged, and then nothing was changed; redis.RedisError, and then `look_up` says whether it is committed:
+    if so, the sweeper tells Redis within seconds. A repeat only tells Redis again.
+    """
+    reason, found = _told(reason), _found(typed)
+    if found.state != "revoked":
+        _take_back(found.coupon_id, found.code, operator_id, reason)
+    with db.engine.connect() as connection:
+        revocation = connection.execute(select(Revocation).where(Revocation.code == found.code)).one()
     issuing.tell_revoked(revocation)
     issuing.publish(revocation.coupon_id)
+    return look_up(found.code) or found
+
+
+def _found(typed: str) -> Code:
+    found = look_up(typed)
+    if found is None:
+        raise Unchanged("unknown")
+    return found
+
+
+def _told(reason: str) -> str:
+    reason = one_line(reason)[:REASON_LENGTH]
+    if not reason:
+        raise Unchanged("no_reason")
+    return reason
+
+
+def _is_within(span: timedelta, moment: datetime | None) -> bool:
+    return moment is not None and utcnow() - moment < span
 
 
 def _take_back(coupon_id: int, code: str, operator_id: int | None, reason: str) -> None:
@@ -113,7 +196,7 @@ def _take_back(coupon_id: int, code: str, operator_id: int | None, reason: str) 
             return
         unused = delete(CouponIssue).where(CouponIssue.id == issue.id, CouponIssue.used_at.is_(None))
         if not connection.execute(unused).rowcount:
-            raise CannotRevoke("used")
+            raise Unchanged("used")
         issuing.settle_issue(coupon, issue)
         now = utcnow()
         place = {
@@ -149,13 +232,20 @@ _OFFER = (
     Coupon.min_available_amount,
     Coupon.valid_until,
     User.email.label("holder"),
+    User.blocked_at,
     Operator.email.label("by"),
 )
 
 
 def _issued() -> Select[*tuple[Any, ...]]:
     return (
-        select(CouponIssue.code, CouponIssue.issued_at, CouponIssue.used_at.label("at"), *_OFFER)
+        select(
+            CouponIssue.code,
+            CouponIssue.issued_at,
+            CouponIssue.used_at.label("at"),
+            CouponIssue.used_click.label("click"),
+            *_OFFER,
+        )
         .join_from(CouponIssue, Coupon, CouponIssue.coupon_id == Coupon.id)
         .outerjoin(User, CouponIssue.user_id == User.id)
         .outerjoin(Operator, CouponIssue.used_by == Operator.id)

@@ -380,6 +380,24 @@ def code_used_before(visit: Visit) -> None:
     visit.page.goto(f"/admin/redeem?code={code}")
 
 
+def code_used_by_mistake(visit: Visit) -> None:
+    code_used(visit)
+    visit.page.locator("[name=reason]").fill("#1024")
+    visit.page.locator(".button--danger").click()
+    visit.page.locator(".verdict--usable").wait_for()
+
+
+def code_of_a_blocked_holder(visit: Visit) -> None:
+    holder = make_user(f"hana{make_user().id}@example.com")
+    coupon = visit.coupon()
+    issuing.claim(coupon, holder.id)
+    decided(coupon)
+    db.session.execute(update(User).where(User.id == holder.id).values(blocked_at=utcnow()))
+    db.session.commit()
+    _become_operator(visit)
+    visit.page.goto(f"/admin/redeem?code={grouped(issuing.standing(coupon, holder.id).code)}")
+
+
 def code_expired(visit: Visit) -> None:
     coupon = decided(claimed(visit, valid_until=utcnow() + timedelta(days=1)))
     code = issuing.standing(coupon, visit.user).code
@@ -475,6 +493,8 @@ STATES: dict[State, tuple[str, str]] = {
     code_to_check: ("쓸 수 있는 코드예요", "This code can be used"),
     code_used: ("방금 사용 처리했어요", "Used just now"),
     code_used_before: ("이미 사용된 코드예요", "This code was used before"),
+    code_used_by_mistake: ("사용 처리를 취소했어요", "The use was taken back"),
+    code_of_a_blocked_holder: ("받은 사람의 계정이 차단되어 있어요", "The holder's account is blocked"),
     code_expired: ("기한이 지난 코드예요", "This code has expired"),
     code_taken_back: ("회수된 코드예요", "This code was taken back"),
     code_unknown: ("없는 코드예요", "No such code"),

@@ -8,7 +8,7 @@
 --          12 last number that was issued a coupon ("" = none)
 -- Returns  the floor: no new number at or below it; -1 when there is such a gate already, and nothing is changed
 --
--- Tickets that survived in the line or in standby stay, and count as known numbers. The timeline of arrivals stays as far
+-- Tickets that survived in the line or in standby stay, and count as known numbers, as far as such numbers can be. The timeline of arrivals stays as far
 -- as the surviving counter knows; from there to the floor nobody knows who got a number when, and a mark says so.
 
 local gate, line, standby, arrivals = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -19,7 +19,7 @@ local known = redis.call('HMGET', gate, 'run_id', 'last', 'heard')
 if known[1] == run_id then return -1 end
 for _, number in ipairs({known[2] or 0, known[3] or 0}) do floor = math.max(floor, number) end
 for _, queue in ipairs({line, standby}) do
-  local top = redis.call('ZREVRANGE', queue, 0, 0, 'WITHSCORES')
+  local top = redis.call('ZREVRANGEBYSCORE', queue, '(4503599627370496', 0, 'WITHSCORES', 'LIMIT', 0, 1)
   if top[2] and tonumber(top[2]) > floor then floor = tonumber(top[2]) end
 end
 if step > 0 then floor = (math.floor(floor / step) + 1) * step end
