@@ -17,6 +17,7 @@ from webapp.extensions import db
 from webapp.models import LIVE, OPERATOR, USER, Coupon, User, utcnow
 from webapp.passwords import hash_password
 from webapp.policy import create_coupon
+from webapp.sessions import end_sessions
 
 OPENS_IN = timedelta(minutes=2)
 LASTS = timedelta(hours=1)
@@ -57,7 +58,7 @@ def _ensure(email: str, password: str, *, changed: bool) -> None:
     if user is None:
         db.session.add(User(email=email, name=name, role=role, password_hash=hash_password(password)))
     elif changed:
-        user.password_hash = hash_password(password)
+        end_sessions(user.id, password_hash=hash_password(password))
     db.session.commit()
 
 

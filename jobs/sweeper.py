@@ -1,7 +1,8 @@
 """The sweeper: about once a second it rings for every line in which people wait and nobody rang.
 
-It also writes every gate again from SQL. So a lost bell, a lost job, a dead worker, a change of policy that did not
-reach Redis and a Redis that lost everything are all mended by one loop. Any number of sweepers may run.
+It also writes every gate again from SQL, and tells again whose sessions ended. So a lost bell, a lost job, a dead
+worker, a change of policy that did not reach Redis and a Redis that lost everything are all mended by one loop. Any
+number of sweepers may run.
 """
 
 import logging
@@ -22,6 +23,7 @@ from webapp.extensions import SWEEPER_ALIVE_KEY, db, line_redis
 from webapp.issuing import Refused, publish_row, tell_lately_revoked
 from webapp.malformed import is_malformed
 from webapp.models import DRAFT, Coupon, utcnow
+from webapp.sessions import ended_sessions
 from webapp.swallowed import swallow
 
 INTERVAL_S = 1.0
@@ -34,6 +36,7 @@ def sweep() -> int:
     """Publish every coupon and return how many lines were rung for. Raises redis.RedisError, SQLAlchemyError."""
     tell_lately_revoked()
     rung = sum(sweep_one(coupon) for coupon in swept_coupons())
+    ended_sessions().tell_again()
     line_redis().set(SWEEPER_ALIVE_KEY, "1", px=ALIVE_MS)
     return rung
 

@@ -141,6 +141,7 @@ def empty() -> None:
 
 
 def close(app: Flask) -> None:
+    app.extensions["ended_sessions"].asked_at = 0.0
     db.session.remove()
     db.engine.dispose()
     for name in ("line", "bells"):

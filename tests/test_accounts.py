@@ -20,7 +20,7 @@ from tests.visits import (
     visit,
 )
 from webapp import accounts, create_app, passwords, swallowed, throttle
-from webapp.accounts import load_visitor, safe_next
+from webapp.accounts import read_visitor, safe_next
 from webapp.extensions import db, line_redis
 from webapp.models import User, utcnow
 from webapp.passwords import METHOD, UNUSABLE, hash_password
@@ -46,7 +46,7 @@ def minji(app) -> User:
 
 def signed_in_as(client) -> int | None:
     with client.session_transaction() as session:
-        visitor = load_visitor(session.get("_user_id", ""))
+        visitor = read_visitor(session.get("_user_id", ""))
     return visitor.id if visitor else None
 
 
@@ -90,6 +90,7 @@ def test_the_fields_may_come_as_json(client, accept):
     assert answer.status_code == (200 if accept == PROGRAM else 303)
     user = db.session.scalars(select(User)).one()
     assert (user.email, user.name, user.role) == (MINJI["email"], "민지?", "user")
+    headers["X-CSRFToken"] = page_token(client)
     answer = client.post("/login", json={"email": MINJI["email"], "password": 12345678}, headers=headers)
     assert_refused(answer, 422, "invalid")
     client.delete_cookie("session")
@@ -302,9 +303,10 @@ def test_after_so_many_wrong_passwords_the_right_one_has_to_wait_too(client, min
 def test_the_wait_is_over_after_a_minute(client, minji):
     for _ in range(6):
         wrong(client)
-    (counted,) = line_redis().keys("LIMITS:*")
-    assert 0 < line_redis().ttl(counted) <= 60
-    line_redis().delete(counted)  # as the minute would
+    counted = line_redis().keys("LIMITS:*")
+    assert len(counted) == 2
+    assert all(0 < line_redis().ttl(each) <= 60 for each in counted)
+    line_redis().delete(*counted)  # as the minute would
     assert post(client, "/login", email=minji.email, password=PASSWORD).status_code == 303
 
 
@@ -335,12 +337,130 @@ def test_who_has_to_wait_costs_no_hash(client, minji, monkeypatch):
 @on_sqlite
 def test_tries_that_come_at_once_are_counted_one_by_one(app):
     def begin(_: int) -> int:
-        with app.app_context():
-            return throttle.begin_try("minji@example.com", "127.0.0.1")
+        with app.test_request_context():
+            return throttle.begin_try(None, "minji@example.com")
 
     with ThreadPoolExecutor(20) as pool:
         waits = list(pool.map(begin, range(100)))
     assert waits.count(0) == 5
+
+
+JOSE = "josé@example.com"
+VARIANTS = [JOSE, "jose\u0301@example.com", "JOSÉ@example.com", "ｊｏｓé@example.com", " josé@EXAMPLE.com "]
+
+
+def test_wrong_passwords_are_counted_for_the_account_however_its_address_is_spelled(client):
+    make_user(JOSE, password=PASSWORD)
+    statuses = [
+        post(client, "/login", email=VARIANTS[number % len(VARIANTS)], password=f"wrong {number}").status_code
+        for number in range(60)
+    ]
+    assert statuses == [401] * 5 + [429] * 55
+    assert post(client, "/login", email="jose@example.com", password="wrong").status_code == 401, (
+        "another address"
+    )
+
+
+def test_an_address_without_an_account_is_counted_in_the_same_way(client):
+    statuses = [post(client, "/login", email=VARIANTS[n % 5], password="wrong").status_code for n in range(8)]
+    assert statuses == [401] * 5 + [429] * 3
+
+
+@on_sqlite
+def test_every_spelling_of_a_network_counts_as_one(app, client, minji):
+    for number in range(8):
+        client.environ_base["REMOTE_ADDR"] = f"2001:db8:1:2::{number}"
+        last = wrong(client)
+    assert last == 429
+    client.environ_base["REMOTE_ADDR"] = "2001:db8:1:3::1"
+    assert wrong(client) == 401
+
+
+# How often from one network
+
+
+def registered(client, number: int, accept=PROGRAM):
+    return post(client, "/register", accept, **MINJI | {"email": f"minji{number}@example.com"})
+
+
+def test_one_network_gets_so_many_new_accounts_an_hour(app, client):
+    app.config["REGISTRATIONS_PER_HOUR"] = 3
+    answers = [registered(app.test_client(), number).status_code for number in range(10)]
+    assert answers == [200] * 3 + [429] * 7
+    assert accounts_in_sql() == 3
+    elsewhere = app.test_client()
+    elsewhere.environ_base["REMOTE_ADDR"] = "192.0.2.7"
+    assert registered(elsewhere, 11).status_code == 200
+
+
+def test_control_without_the_limit_one_network_takes_all(app, monkeypatch):
+    app.config["REGISTRATIONS_PER_HOUR"] = 3
+    monkeypatch.setattr(throttle, "begin_registration", lambda: 0)
+    assert {registered(app.test_client(), number).status_code for number in range(10)} == {200}
+
+
+def test_300_registrations_from_one_address_make_30_accounts(app):
+    for number in range(300):
+        registered(app.test_client(), number)
+    assert accounts_in_sql() == 30
+
+
+@on_sqlite
+@both
+def test_whoever_has_to_wait_hears_how_long_and_costs_no_hash(app, client, accept, monkeypatch):
+    app.config |= {"REGISTRATIONS_PER_HOUR": 1, "SIGN_INS_PER_MINUTE": 1}
+    registered(app.test_client(), 1)
+    post(app.test_client(), "/login", email="nobody@example.com", password="wrong")
+    for name in ("hash_password", "check_password"):
+        monkeypatch.setattr(accounts, name, lambda *_: pytest.fail("hashed"))
+    answer = registered(client, 2, accept)
+    assert_refused(answer, 429, "limited")
+    assert 1 <= int(answer.headers["Retry-After"]) <= 3601
+    assert "Too many new accounts from your network. Try again in " in answer.text
+    answer = post(client, "/login", accept, email="somebody@example.com", password="wrong")
+    assert_refused(answer, 429, "limited")
+    assert 1 <= int(answer.headers["Retry-After"]) <= 61
+    assert "Too many sign-ins from your network. Try again in " in answer.text
+
+
+@on_sqlite
+def test_what_cannot_be_right_does_not_count(app, client):
+    app.config["REGISTRATIONS_PER_HOUR"] = 1
+    for _ in range(3):
+        assert post(client, "/register", **MINJI | {"email": "nonsense"}).status_code == 422
+    assert registered(client, 1).status_code == 200
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("forwarded", "proxies", "warned"), [(None, 0, False), ("192.0.2.1", 0, True), ("192.0.2.1", 1, False)]
+)
+def test_a_forgotten_proxy_is_told_when_it_hurts(app, client, caplog, forwarded, proxies, warned):
+    app.config |= {"SIGN_INS_PER_MINUTE": 1, "TRUSTED_PROXIES": proxies}
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    token = page_token(client)
+    for _ in range(2):
+        client.post("/login", data={**MINJI, "csrf_token": token}, headers=headers)
+    assert ("TRUSTED_PROXIES" in caplog.text) == warned
+
+
+@on_sqlite
+@both
+@pytest.mark.parametrize(
+    "password", ["password", "1q2w3e4r", "rkskekfk", "minji1234", "aaaaaaaa", "19901225"]
+)
+def test_a_password_that_is_guessed_first_is_refused(client, accept, password):
+    with nothing_changes():
+        answer = post(client, "/register", accept, **MINJI | {"password": password})
+    problem = assert_refused(answer, 422, "invalid")
+    assert accept == BROWSER or set(problem["errors"]) == {"password"}
+    assert "This is one of the first passwords that are guessed." in answer.text
+
+
+@on_sqlite
+def test_whoever_has_such_a_password_still_signs_in(client):
+    user = make_user(password="password")
+    assert post(client, "/login", email=user.email, password="password").status_code == 303
 
 
 @on_sqlite
@@ -516,7 +636,7 @@ def test_an_old_session_does_not_open_the_account_that_came_after(client):
 
 @pytest.mark.parametrize("session_id", ["", "1", "1.", "1.2", "a.0.u", "-1.0.u", "1.x.u", "1.0.o.o", "²."])
 def test_only_our_own_session_ids_are_read(session_id):
-    visitor = load_visitor(session_id)
+    visitor = read_visitor(session_id)
     assert visitor is None or re.fullmatch(r"\d+\.\d+(\..*)?", session_id)
     assert visitor is None or not visitor.is_operator
 

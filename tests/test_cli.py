@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import select
 from werkzeug.utils import import_string
 
-from tests.builders import make_coupon, make_users
+from tests.builders import make_coupon, make_user, make_users
 from webapp import cli, create_app, issuing, policy
 from webapp.extensions import connect_redis, db, line_redis
 from webapp.line import Line
-from webapp.models import Coupon, CouponIssue, User, utcnow
+from webapp.models import Coupon, CouponIssue, LineEvent, Revocation, User, utcnow
 from webapp.passwords import check_password
 
 PASSWORD = "correct horse\n"
@@ -140,7 +140,7 @@ def test_a_user_who_holds_a_coupon_is_not_deleted(run):
     assert db.session.scalar(select(CouponIssue.user_id)) == holder
 
 
-@pytest.mark.parametrize("verb", ["block", "unblock", "delete"])
+@pytest.mark.parametrize("verb", ["block", "unblock", "delete", "promote", "demote", "anonymise", "password"])
 def test_an_unknown_user(run, verb):
     assert_one_line(run("user", verb, "nobody@example.com"), "nobody@example.com")
 
@@ -378,3 +378,150 @@ def test_rehearse_passes_its_options_on(run, monkeypatch, ok, code):
 def test_what_cli_loads_by_name_exists():
     assert callable(import_string("webapp.audit.run"))
     assert callable(import_string("jobs.rehearsal.run"))
+
+
+# Who somebody is
+
+
+@pytest.fixture
+def kim(run) -> User:
+    run("user", "create", "kim@example.com", "--name", "김", stdin=PASSWORD)
+    return user("kim@example.com")
+
+
+def test_an_account_gets_a_new_password(run, kim):
+    before = kim.session_epoch
+    assert run("user", "password", " KIM@Example.com", stdin="another long one\n").exit_code == 0
+    db.session.refresh(kim)
+    assert check_password(kim.password_hash, "another long one")
+    assert not check_password(kim.password_hash, PASSWORD.strip())
+    assert kim.session_epoch == before + 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "word"),
+    [
+        ("short\n", "8"),
+        ("", "8"),
+        ("ﬁ\n", "8"),
+        ("x" * 1001, "1000"),
+        ("password\n", "guessed"),
+        ("1q2w3e4r\n", "guessed"),
+        ("rkskekfk\n", "guessed"),
+        ("kim12345\n", "guessed"),
+        ("가나다라마바사아\n", "guessed"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["password", "create"])
+def test_a_password_that_is_refused_changes_nothing(run, kim, verb, typed, word):
+    before, email = kim.password_hash, "kim@example.com" if verb == "password" else "kim@example.org"
+    assert_one_line(run("user", verb, email, stdin=typed), word)
+    db.session.refresh(kim)
+    assert (kim.password_hash, user("kim@example.org")) == (before, None)
+
+
+@pytest.mark.parametrize(
+    ("new", "email", "name"),
+    [
+        ("lee@example.com", "lee@example.com", "김"),
+        ("ＬＥＥ@Example.com", "lee@example.com", "김"),
+        ("KIM@example.com", "kim@example.com", "김"),
+        ("김민지", "kim@example.com", "김민지"),
+        (" 김 민지 ", "kim@example.com", "김 민지"),
+        ("민" * 150, "kim@example.com", "민" * 100),
+        ("  ", "kim@example.com", "김"),
+    ],
+)
+def test_an_account_gets_another_address_or_another_name(run, kim, new, email, name):
+    assert run("user", "rename", "kim@example.com", new).exit_code == 0
+    db.session.refresh(kim)
+    assert (kim.email, kim.name) == (email, name)
+
+
+@pytest.mark.parametrize(
+    "new", ["taken@example.com", "TAKEN@example.com", "a b@example.com", "@", "x" * 250 + "@a.kr"]
+)
+def test_an_address_that_it_cannot_have(run, kim, new):
+    run("user", "create", "taken@example.com", stdin=PASSWORD)
+    assert_one_line(
+        run("user", "rename", "kim@example.com", new), "already" if "aken" in new.lower() else "not an"
+    )
+    db.session.refresh(kim)
+    assert kim.email == "kim@example.com"
+
+
+def test_an_account_is_promoted_and_demoted(run, kim):
+    run("user", "create", "op@example.com", "--admin", stdin=PASSWORD)
+    for verb, role in (("promote", "operator"), ("demote", "user")):
+        epoch = kim.session_epoch
+        for _ in range(2):
+            assert run("user", verb, "kim@example.com").exit_code == 0
+        db.session.refresh(kim)
+        assert (kim.role, kim.session_epoch) == (role, epoch + 1), "a repeat changes nothing"
+
+
+@pytest.mark.parametrize("verb", ["demote", "anonymise", "delete"])
+def test_the_last_operator_stays_one(run, kim, verb):
+    run("user", "promote", "kim@example.com")
+    make_user("blocked@example.com", role="operator", blocked_at=utcnow())
+    assert_one_line(run("user", verb, "kim@example.com"), "last operator", "promote")
+    db.session.refresh(kim)
+    assert (kim.role, kim.email) == ("operator", "kim@example.com")
+    run("user", "create", "op@example.com", "--admin", stdin=PASSWORD)
+    assert run("user", verb, "kim@example.com").exit_code == 0
+
+
+def test_anonymising_removes_what_names_the_person_and_keeps_rows_and_order(run, kim):
+    coupon, neighbour = make_coupon(quota=2), make_users(1)[0]
+    for person in (kim.id, neighbour):
+        issuing.claim(coupon, person)
+    issuing.admit(coupon)
+    codes = sorted(db.session.scalars(select(CouponIssue.code)))
+    before = [dict(row._mapping) for row in db.session.execute(select(CouponIssue.__table__))]
+    for _ in range(2):
+        result = run("user", "anonymise", kim.email)
+        assert result.exit_code == 0
+        db.session.rollback()
+        db.session.refresh(kim)
+        assert (kim.email, kim.name) == (f"anonymised-{kim.id}@accounts.invalid", f"anonymised-{kim.id}")
+        assert (kim.password_hash, kim.role, kim.session_epoch) == ("!", "user", 1)
+        assert kim.blocked_at is not None
+    assert [dict(row._mapping) for row in db.session.execute(select(CouponIssue.__table__))] == before
+    rows = [list(db.session.execute(select(table))) for table in db.metadata.sorted_tables]
+    assert "kim@example.com" not in str(rows)
+    assert run("audit", coupon).exit_code == 0
+    assert run("coupon", "redeem", codes[0]).exit_code == 0, "its code can still be used"
+    assert run("user", "create", "kim@example.com", stdin=PASSWORD).exit_code == 0, (
+        "the address is free again"
+    )
+
+
+def test_anonymising_reaches_the_reasons_that_name_the_person(run, kim):
+    run("user", "rename", "kim@example.com", "김민지")
+    coupon = make_coupon()
+    issuing.claim(coupon, kim.id)
+    issuing.admit(coupon)
+    code = db.session.scalar(select(CouponIssue.code))
+    run("coupon", "revoke", code, "--reason", "김민지 (KIM@example.com) asked for it")
+    assert run("user", "anonymise", "kim@example.com").exit_code == 0
+    reasons = [*db.session.scalars(select(Revocation.reason)), *db.session.scalars(select(LineEvent.reason))]
+    assert reasons == ["— (—) asked for it", "revoked: — (—) asked for it"]
+    assert "김민지" not in str(line_redis().hgetall(Line(line_redis(), coupon).results_key))
+    assert run("audit", coupon).exit_code == 0
+
+
+def test_who_is_anonymised_while_waiting_is_passed_over_with_a_reason(run, kim):
+    coupon, neighbour = make_coupon(quota=1), make_users(1)[0]
+    for person in (kim.id, neighbour):
+        issuing.claim(coupon, person)
+    run("user", "anonymise", "kim@example.com")
+    issuing.admit(coupon)
+    assert db.session.scalar(select(CouponIssue.user_id)) == neighbour
+    assert issuing.standing(coupon, kim.id).state == "rejected"
+    assert run("audit", coupon).exit_code == 0
+
+
+def test_an_address_is_found_however_it_is_typed(run, kim):
+    for typed in ("KIM@EXAMPLE.COM", " kim@example.com ", "ｋｉｍ＠example.com", "ki\u200bm@example.com"):
+        assert run("user", "block", typed).exit_code == 0
+        assert run("user", "unblock", typed).exit_code == 0

@@ -2,6 +2,9 @@
 
 import io
 import time
+from collections import deque
+from contextlib import ExitStack
+from threading import Event
 
 import pytest
 import redis
@@ -24,6 +27,7 @@ from webapp import create_app, passwords
 from webapp.errors import Unauthenticated, wants_json
 from webapp.issuing import Refused
 from webapp.passwords import TooManyHashes
+from webapp.turns import Turns
 
 NOBODY = "redis://127.0.0.1:1/0"
 """Where no Redis answers: the port belongs to a protocol that nobody speaks any more."""
@@ -421,6 +425,7 @@ def test_without_redis_the_list_and_the_wallet_stay(client, without_redis):
 
 def test_without_sql_claims_and_polls_go_on(client, without_sql):
     coupon, token = make_coupon(), sign_in(client, make_user())
+    visit(client, "/")  # Redis has been told whose sessions ended
     other = moved(client, without_sql)
     assert post(other, f"/coupons/{coupon}/claim", PROGRAM, token=token).get_json()["number"] == 1
     assert visit(other, f"/coupons/{coupon}/ticket", PROGRAM).get_json()["state"] == "waiting"
@@ -431,6 +436,7 @@ def test_without_sql_claims_and_polls_go_on(client, without_sql):
 def test_without_sql_the_rest_is_busy(client, without_sql, accept):
     coupon = make_coupon()
     sign_in(client, make_user())
+    visit(client, "/")
     other = moved(client, without_sql)
     for address in ("/", "/wallet", f"/coupons/{coupon}"):
         answer = visit(other, address, accept)
@@ -446,17 +452,28 @@ def test_without_sql_the_rest_is_busy(client, without_sql, accept):
 
 def test_too_many_sign_ins_at_once_are_busy(app, client, monkeypatch):
     monkeypatch.setattr(passwords, "WAIT_S", 0.0)
-    slots = passwords._slots(app.config["HASHES_AT_ONCE"])
-    for _ in range(app.config["HASHES_AT_ONCE"]):
-        slots.acquire()
-    try:
+    turns = passwords._turns(app.config["HASHES_AT_ONCE"])
+    with ExitStack() as held:
+        for number in range(app.config["HASHES_AT_ONCE"]):
+            held.enter_context(turns.place(f"network {number}", 1))
         answer = post(client, "/login", PROGRAM, email="minji@example.com", password="correct horse")
-    finally:
-        for _ in range(app.config["HASHES_AT_ONCE"]):
-            slots.release()
     assert_refused(answer, 503, "busy")
     assert_refused(
         post(client, "/login", PROGRAM, email="minji@example.com", password="correct horse"),
         401,
         "wrong_credentials",
     )
+
+
+@both
+def test_whoever_sends_many_at_once_is_told_to_wait_and_nobody_else(client, accept, monkeypatch):
+    monkeypatch.setattr(passwords, "METHOD", "scrypt:1024:8:1")
+    turns = Turns(2, most_waiting=5)
+    turns.waiting["127.0.0.1"] = deque(Event() for _ in range(turns.most_waiting))
+    monkeypatch.setattr(passwords, "_turns", lambda _: turns)
+    typed = {"email": "minji@example.com", "password": "correct horse"}
+    answer = post(client, "/login", accept, **typed)
+    assert_refused(answer, 429, "limited")
+    assert answer.headers["Retry-After"] == "10"
+    client.environ_base["REMOTE_ADDR"] = "192.0.2.7"
+    assert_refused(post(client, "/login", accept, **typed), 401, "wrong_credentials")

@@ -1,5 +1,6 @@
 """The migrations make the tables that the models describe, and keep the rows that were there."""
 
+import itertools
 from collections.abc import Iterator
 
 import flask_migrate
@@ -12,6 +13,9 @@ from sqlalchemy import inspect, text
 from tests.conftest import DATABASES, close, settings
 from webapp import create_app
 from webapp.extensions import Base, db
+from webapp.models import Identifier
+
+_serial = itertools.count(1)
 
 OLD_ROWS = (
     "INSERT INTO users (id, email, name, password_hash, role, session_epoch, rehearsal, created_at) "
@@ -27,7 +31,7 @@ OLD_ROWS = (
 @pytest.fixture(params=DATABASES)
 def empty_app(request, tmp_path, valkey) -> Iterator[Flask]:
     if request.param == "mariadb":
-        url = request.getfixturevalue("mariadb").database("migrations")
+        url = request.getfixturevalue("mariadb").database(f"migrations{next(_serial)}")
     else:
         url = f"sqlite:///{tmp_path}/migrations.db"
     app = create_app(settings(url, valkey.url))
@@ -57,3 +61,79 @@ def test_an_old_database_keeps_its_rows_up_and_down(empty_app):
     assert "used_by" not in {column["name"] for column in known.get_columns("coupon_issues")}
     with db.engine.connect() as connection:
         assert connection.scalar(text("SELECT code FROM coupon_issues")) == "ABCDEFGHJKMN"
+
+
+OLD_USER = (
+    "INSERT INTO users (id, email, name, password_hash, role, session_epoch, blocked_at, rehearsal, created_at) "
+    "VALUES (:id, :email, 'x', '', 'user', :epoch, :blocked, 0, '2026-01-01 00:00:00')"
+)
+OLD_USERS = [
+    (1, "kim@example.com", 0, None),
+    (2, "jose\u0301@example.com", 3, None),
+    (3, "ＬＥＥ@example.com", 0, "2026-01-01 00:00:00"),
+    (4, "kim@xn--bj0bj06e.kr", 0, None),
+    (5, "kim@한글.kr", 2, "2026-01-01 00:00:00"),
+    (6, "jo\u200bsé@example.com", 0, None),
+]
+
+
+@pytest.fixture
+def old_users(empty_app):
+    flask_migrate.upgrade(revision="0003")
+    with db.engine.begin() as connection:
+        for user_id, email, session_epoch, blocked_at in OLD_USERS:
+            if db.engine.name != "sqlite" and user_id == 6:
+                continue  # its own collation took the two for one
+            values = {"id": user_id, "email": email, "epoch": session_epoch, "blocked": blocked_at}
+            connection.execute(text(OLD_USER), values)
+
+
+def test_each_old_address_gets_its_one_spelling_and_no_account_is_lost(old_users, capsys):
+    flask_migrate.upgrade(revision="0004")
+    with db.engine.connect() as connection:
+        emails = dict(connection.execute(text("SELECT id, email FROM users")).all())
+    more = {6: "duplicate-6@accounts.invalid"} if db.engine.name == "sqlite" else {}
+    assert emails == {
+        1: "kim@example.com",
+        2: "josé@example.com",
+        3: "lee@example.com",
+        4: "kim@한글.kr",
+        5: "duplicate-5@accounts.invalid",
+        **more,
+    }
+    said = capsys.readouterr().out
+    assert "accounts 4 and 5 have one address" in said
+    assert "user rename duplicate-5@accounts.invalid NEW" in said
+    assert "한글" not in said
+
+
+def test_whoever_signed_out_or_is_blocked_does_not_come_back(old_users):
+    flask_migrate.upgrade(revision="0004")
+    with db.engine.connect() as connection:
+        ended = connection.execute(
+            text("SELECT user_id, session_epoch FROM ended_sessions ORDER BY user_id")
+        ).all()
+        epochs = dict(connection.execute(text("SELECT id, session_epoch FROM users WHERE id <= 5")).all())
+    assert ended == [(2, 3), (3, 1), (5, 3)]
+    assert epochs == {1: 0, 2: 3, 3: 1, 4: 0, 5: 3}
+    flask_migrate.downgrade(revision="0003")
+
+
+def test_identifiers_are_told_apart_by_every_character(empty_app):
+    flask_migrate.upgrade()
+    if db.engine.name == "sqlite":
+        return
+    with db.engine.connect() as connection:
+        columns = text(
+            "SELECT CONCAT(table_name, '.', column_name) FROM information_schema.columns "
+            "WHERE table_schema = DATABASE() AND collation_name = 'utf8mb4_bin'"
+        )
+        exact = set(connection.scalars(columns))
+    named = {
+        f"{table.name}.{column.name}"
+        for table in Base.metadata.sorted_tables
+        for column in table.columns
+        if isinstance(column.type, Identifier)
+    }
+    assert {"users.email", "coupon_issues.code", "coupons.status"} <= named
+    assert named <= exact

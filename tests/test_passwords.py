@@ -1,12 +1,14 @@
-"""How many password hashes run at a time."""
+"""Which passwords are refused, how they are spelled, and how many hashes run at a time."""
 
 import threading
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from werkzeug.security import generate_password_hash
 
 from webapp import passwords
-from webapp.passwords import TooManyHashes, hash_password
+from webapp.passwords import TooManyHashes, check_password, hash_password, normalised_password
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -79,3 +81,46 @@ def test_an_unknown_account_costs_one_hash_as_a_known_one_does(app, monkeypatch)
     assert passwords.check_password(passwords.UNUSABLE, "x") is False
     passwords.check_password("scrypt:32768:8:3$x$y", "x")
     assert len(costs) == 3
+
+
+# Spelling
+
+SPELLINGS = [
+    "비밀스러운 가을밤",
+    "José's café 42",
+    "ﬁrst ﬂoor, door ①",
+    "ｆｕｌｌ　ｗｉｄｔｈ words",
+    "K elvin Å ngström",
+]
+
+
+@pytest.fixture
+def cheap(monkeypatch):
+    monkeypatch.setattr(passwords, "METHOD", "scrypt:1024:8:1")
+
+
+@pytest.mark.parametrize("password", SPELLINGS)
+@pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
+def test_a_password_is_the_same_however_the_keyboard_composed_it(app, cheap, password, form):
+    typed = unicodedata.normalize(form, password)
+    assert check_password(hash_password(password), typed)
+    assert check_password(hash_password(typed), password)
+    assert not check_password(hash_password(password), typed + "x")
+    assert not check_password(hash_password(password), typed.upper() if typed.upper() != typed else typed[1:])
+
+
+@pytest.mark.parametrize("password", SPELLINGS)
+def test_a_hash_from_before_is_of_what_was_typed(app, cheap, password):
+    typed = unicodedata.normalize("NFD", password)
+    assert normalised_password(typed) != typed
+    assert check_password(generate_password_hash(typed, passwords.METHOD), typed)
+
+
+def test_an_unknown_account_costs_as_many_hashes_as_a_known_one(app, monkeypatch):
+    costs = []
+    monkeypatch.setattr(passwords, "generate_password_hash", lambda *_: costs.append("unknown"))
+    monkeypatch.setattr(passwords, "check_password_hash", lambda *_: costs.append("known"))
+    for password in ("plain words", "e\u0301 in two signs"):
+        check_password(None, password)
+        check_password("scrypt:1024:8:1$x$y", password)
+    assert costs == ["unknown", "known", *["unknown"] * 2, *["known"] * 2]

@@ -82,7 +82,7 @@ def assert_refused(response: TestResponse, status: int, code: str) -> dict[str, 
 
 
 def everything() -> dict[str, Any]:
-    """Return all that SQL and Redis hold, but for the count of wrong passwords."""
+    """Return all that SQL and Redis hold, but for counts of tries and for what processes know of ended sessions."""
     db.session.rollback()
     tables = {
         table.name: sorted(map(repr, db.session.execute(select(table))))
@@ -90,7 +90,7 @@ def everything() -> dict[str, Any]:
     }
     db.session.rollback()
     redis = current_app.extensions["bells"]
-    kept = (name for name in redis.scan_iter() if not name.startswith(b"LIMITS:"))
+    kept = (name for name in redis.scan_iter() if not name.startswith((b"LIMITS:", b"{sessions}:")))
     return tables | {name: redis.dump(name) for name in kept}
 
 

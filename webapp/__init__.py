@@ -17,6 +17,7 @@ from webapp import (
     presenting,
     receipts_page,
     security,
+    sessions,
     throttle,
     tickets,
     wallet,
@@ -37,6 +38,7 @@ def create_app(overrides: dict[str, Any] | None = None) -> Flask:
     csrf.init_app(app)
     login.init_app(app)
     throttle.init_app(app)
+    sessions.init_app(app)
     babel.init_app(app, locale_selector=presenting.locale)
 
     errors.init_app(app)

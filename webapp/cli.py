@@ -13,25 +13,26 @@ import redis
 from flask import Flask
 from flask.cli import AppGroup, with_appcontext
 from flask_babel import force_locale
-from sqlalchemy import delete, select
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from werkzeug.utils import import_string
 
 from webapp import capacity, issuing, redeeming
-from webapp.accounts import normalised_email
+from webapp.accounts import personal_words
 from webapp.amounts import MOST, read_amount
+from webapp.anonymising import anonymise
 from webapp.codes import grouped
+from webapp.emails import EMAIL_LENGTH, normalised_email
 from webapp.extensions import db
 from webapp.issuing import Refused
 from webapp.models import CLOSED, DRAFT, LIVE, OPERATOR, PAUSED, USER, Coupon, User, utcnow
 from webapp.moments import SEOUL, read_moment
-from webapp.passwords import hash_password
+from webapp.passwords import LEAST_LENGTH, MOST_LENGTH, hash_password, is_guessed, normalised_password
 from webapp.policy import PolicyError, change_coupon, coupon_by_id, create_coupon
+from webapp.sessions import delete_account, end_sessions, fill_anew
 from webapp.texts import one_line
 
-PASSWORD_LENGTH = range(8, 1001)
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
-EMAIL_LENGTH = 254
 NAME_LENGTH = 100
 SAVED = (
     "The change is saved, but Redis does not answer. It reaches the line within seconds of Redis coming back."
@@ -138,14 +139,10 @@ coupons = Group(
 @click.option("--admin", is_flag=True, help="Make an operator, who may open /admin/.")
 def create_user(email: str, name: str | None, admin: bool) -> None:
     """Create an account. The password is asked for, or read from stdin when that is not a terminal."""
-    email = normalised_email(email)
-    if not EMAIL.fullmatch(email) or len(email) > EMAIL_LENGTH:
-        raise click.ClickException(f"{email!r} is not an e-mail address")
+    email = _new_email(email)
     name = (one_line(name) or email.partition("@")[0])[:NAME_LENGTH]
-    if db.session.scalar(select(User.id).where(User.email == email)):
-        raise click.ClickException(f"{email} has an account already")
-    role = OPERATOR if admin else USER
-    db.session.add(User(email=email, name=name, password_hash=hash_password(_read_password()), role=role))
+    role, password_hash = OPERATOR if admin else USER, hash_password(_read_password(email, name))
+    db.session.add(User(email=email, name=name, password_hash=password_hash, role=role))
     try:
         db.session.commit()
     except IntegrityError as error:
@@ -153,17 +150,41 @@ def create_user(email: str, name: str | None, admin: bool) -> None:
     click.echo(f"{role} {email} created")
 
 
-def _read_password() -> str:
-    if sys.stdin.isatty():
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+@users.command("password")
+@click.argument("email")
+def change_password(email: str) -> None:
+    """Give an account a new password, asked for or read from stdin, and end its sessions."""
+    user = _user(email)
+    end_sessions(user.id, password_hash=hash_password(_read_password(user.email, user.name)))
+    click.echo(f"{email} has a new password and is signed out everywhere")
+
+
+@users.command("rename")
+@click.argument("email")
+@click.argument("new", metavar="NEW")
+def rename_user(email: str, new: str) -> None:
+    """Give an account another address, or another name: what holds an @ is an address."""
+    user = _user(email)
+    if "@" in normalised_email(new):
+        user.email = _new_email(new, user)
     else:
-        password = sys.stdin.readline().rstrip("\r\n")
-    if len(password) not in PASSWORD_LENGTH:
-        least, most = PASSWORD_LENGTH[0], PASSWORD_LENGTH[-1]
-        raise click.ClickException(
-            f"the password needs {least} to {most} characters, this one has {len(password)}"
-        )
-    return str(password)
+        user.name = new.strip()[:NAME_LENGTH] or user.name
+    db.session.commit()
+    click.echo(f"{user.email} is the account of {user.name}")
+
+
+@users.command("promote")
+@click.argument("email")
+def promote_user(email: str) -> None:
+    """Make an operator. The account signs in anew, and then sees what operators see."""
+    _change_role(email, OPERATOR)
+
+
+@users.command("demote")
+@click.argument("email")
+def demote_user(email: str) -> None:
+    """Make an operator a user like any other, and end the sessions. The last operator stays one."""
+    _change_role(email, USER)
 
 
 @users.command("block")
@@ -171,15 +192,15 @@ def _read_password() -> str:
 def block_user(email: str) -> None:
     """End the sessions of an account and take it out of every line when its turn comes. A repeat changes nothing."""
     user = _user(email)
-    user.blocked_at = user.blocked_at or utcnow()
-    db.session.commit()
+    if user.blocked_at is None:
+        end_sessions(user.id, blocked_at=utcnow())
     click.echo(f"{user.email} blocked")
 
 
 @users.command("unblock")
 @click.argument("email")
 def unblock_user(email: str) -> None:
-    """Let a blocked account in again. A ticket that was rejected meanwhile stays rejected."""
+    """Let a blocked account sign in again. A ticket that was rejected meanwhile stays rejected."""
     user = _user(email)
     user.blocked_at = None
     db.session.commit()
@@ -191,18 +212,77 @@ def unblock_user(email: str) -> None:
 def delete_user(email: str) -> None:
     """Delete an account that holds no coupons; its waiting tickets are skipped when their turn comes."""
     user = _user(email)
+    _refuse_the_last_operator(user)
     try:
-        db.session.execute(delete(User).where(User.id == user.id))
-        db.session.commit()
+        delete_account(user.id)
     except IntegrityError as error:
         raise click.ClickException(
-            f"{email} holds coupons and cannot be deleted; use: user block {email}"
+            f"{email} holds coupons and cannot be deleted; use: user block {email}, or user anonymise {email}"
         ) from error
     click.echo(f"{email} deleted")
 
 
+@users.command("anonymise")
+@click.argument("email")
+def anonymise_user(email: str) -> None:
+    """Remove what names a person, for good: address, name and password, and both where a reason names them.
+
+    The account stays, blocked, with its coupons and its places in the order; its codes can still be used. A repeat
+    changes nothing.
+    """
+    user = _user(email)
+    _refuse_the_last_operator(user)
+    anonymise(user)
+    click.echo(f"account {user.id} is {user.email} now")
+
+
+def _new_email(typed: str, owner: User | None = None) -> str:
+    """Return the one spelling of an address that no other account has."""
+    email = normalised_email(typed)
+    if not EMAIL.fullmatch(email) or len(email) > EMAIL_LENGTH:
+        raise click.ClickException(f"{email!r} is not an e-mail address")
+    taken = db.session.scalar(select(User.id).where(User.email == email))
+    if taken is not None and (owner is None or taken != owner.id):
+        raise click.ClickException(f"{email} has an account already")
+    return email
+
+
+def _read_password(email: str, name: str) -> str:
+    if sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    length = len(normalised_password(password))
+    if not LEAST_LENGTH <= length <= MOST_LENGTH:
+        raise click.ClickException(
+            f"the password needs {LEAST_LENGTH} to {MOST_LENGTH} characters, this one has {length}"
+        )
+    if is_guessed(password, *personal_words(email, name)):
+        raise click.ClickException("this is one of the first passwords that are guessed; choose another")
+    return str(password)
+
+
+def _change_role(email: str, role: str) -> None:
+    user = _user(email)
+    if user.role != role:
+        if role != OPERATOR:
+            _refuse_the_last_operator(user)
+        end_sessions(user.id, role=role)
+    click.echo(f"{role} {user.email}")
+
+
+def _refuse_the_last_operator(user: User) -> None:
+    """Refuse to leave nobody who may open /admin/; until the change is committed no other can come between."""
+    db.session.execute(
+        update(User).where(User.id == user.id).values(role=User.role)
+    )  # locks on every database
+    able = select(User.id).where(User.role == OPERATOR, User.blocked_at.is_(None)).with_for_update()
+    if user.is_operator and db.session.scalars(able).all() == [user.id]:
+        raise click.ClickException(f"{user.email} is the last operator; first: user promote EMAIL")
+
+
 def _user(email: str) -> User:
-    user = db.session.scalar(select(User).where(User.email == normalised_email(email)))
+    user = db.session.scalar(select(User).where(User.email == email))
     if user is None:
         raise click.ClickException(f"there is no account {email}")
     return user
@@ -403,6 +483,8 @@ def reconcile(coupon_id: int | None) -> None:
     for each in [coupon_id] if coupon_id else db.session.scalars(published).all():
         issuing.reconcile(each)
         click.echo(f"coupon {each} rebuilt")
+    if coupon_id is None:
+        fill_anew()
 
 
 @click.command("audit", cls=Command)

@@ -33,6 +33,9 @@ def load() -> dict[str, Any]:
         "TRUSTED_PROXIES": env.int("TRUSTED_PROXIES", 0, validate=Range(min=0, max=5)),
         # Password hashes at a time in one process; each takes 32 MB and about 0.3 s of a core.
         "HASHES_AT_ONCE": env.int("HASHES_AT_ONCE", 2, validate=Range(min=1, max=64)),
+        # Of one IPv4 address or IPv6 /64; an office, a campus and many telephones share one.
+        "SIGN_INS_PER_MINUTE": env.int("SIGN_INS_PER_MINUTE", 100, validate=Range(min=1)),
+        "REGISTRATIONS_PER_HOUR": env.int("REGISTRATIONS_PER_HOUR", 30, validate=Range(min=1)),
         # How long to wait for an answer of MySQL; gunicorn.conf.py sets less for the web, where people wait.
         "SQL_ANSWER_S": env.float("SQL_ANSWER_S", 10, validate=Range(min=0.1, max=300)),
         # Polls a second that all open pages together may cost; the pages are told to slow down to it.

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import redis
@@ -10,12 +11,12 @@ from flask import Flask, Response, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from webapp.issuing import Refused
-from webapp.passwords import TooManyHashes
+from webapp.passwords import WAIT_S, TooManyFromNetwork, TooManyHashes
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,9 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Refused, lambda error: problem(error.code, retry_ms=error.retry_ms))
     app.register_error_handler(CSRFError, lambda error: problem("bad_csrf"))
     app.register_error_handler(Unauthenticated, lambda error: problem("unauthenticated"))
+    app.register_error_handler(
+        TooManyFromNetwork, lambda error: problem("limited", retry_ms=int(WAIT_S * 1000))
+    )
     app.register_error_handler(HTTPException, _http_error)
     for overload in (redis.RedisError, OperationalError, PoolTimeout, TooManyHashes):
         app.register_error_handler(overload, _busy)
@@ -100,6 +104,8 @@ def _answer(code: str, found: Problem, retry_ms: int | None = None, **more: Any)
 
 
 def _page(code: str, found: Problem, retry_s: int | None) -> str:
+    with suppress(redis.RedisError, SQLAlchemyError):  # who cannot be known is shown the page as anybody
+        current_user.is_authenticated  # noqa: B018
     return render_template(
         "errors/error.html",
         status=found.status,
@@ -195,7 +201,7 @@ def _problems() -> dict[str, Problem]:
             401, _("Not signed in"), _("The e-mail address or the password is wrong.")
         ),
         "limited": Problem(
-            429, _("Please wait a moment"), _("There were too many wrong passwords. Please try again later.")
+            429, _("Please wait a moment"), _("That was too often in a short time. Please try again later.")
         ),
         "email_taken": Problem(
             409,

@@ -76,6 +76,7 @@ class Lane:
         self.session_s = int(app.permanent_session_lifetime.total_seconds())
         self.tokens = Seal(URLSafeTimedSerializer(app.secret_key or "", salt="wtf-csrf-token"))
         self.cookie = f"{app.config['SESSION_COOKIE_NAME']}="
+        self.ended = app.extensions["ended_sessions"]
         self.kept: dict[tuple[object, ...], Any] = {}
         self.first = threading.Lock()
         self.answers: dict[tuple[str, str | None], Callable[[int, Environ], Answer | None]] = {
@@ -141,6 +142,7 @@ class Lane:
         return "200 OK", _headers("application/json", "no-store", body, environ), body
 
     def _serving(self, coupon_id: int, environ: Environ) -> Answer:
+        self.ended.be_ready()
         body = served(coupon_id).body
         own = [("Content-Type", "application/json"), ("Cache-Control", "public, max-age=1")]
         common = common_headers(_is_secure(environ)).items()
@@ -234,7 +236,8 @@ class Lane:
             return None
         if not all(isinstance(session[name], str) for name in NEEDED_FIELDS):
             return None
-        return session if load_visitor(session["_user_id"]) else None
+        session["visitor"] = load_visitor(session["_user_id"], self.ended)
+        return session if session["visitor"] else None
 
     def _from_our_page(self, session: Session, environ: Environ) -> bool:
         """Whether the request brings a CSRF token of this session, and over https is referred by a page of ours."""
@@ -248,8 +251,7 @@ class Lane:
 
 
 def _visitor(session: Session) -> Visitor:
-    visitor = load_visitor(session["_user_id"])
-    assert isinstance(visitor, Visitor)
+    visitor: Visitor = session["visitor"]
     return visitor
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from webapp.emails import EMAIL_LENGTH, normalised_email
 from webapp.extensions import Base
 
 Id = BigInteger().with_variant(Integer, "sqlite")
@@ -51,6 +52,32 @@ class UTCDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
+class Identifier(TypeDecorator[str]):
+    """What names something: equal only when every character is. MySQL's own collations take é for e, and E too."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.length = length
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name in ("mysql", "mariadb"):
+            exact = mysql.VARCHAR(self.length, charset="utf8mb4", collation="utf8mb4_bin")
+            return dialect.type_descriptor(exact)
+        return self.impl_instance
+
+
+class EmailAddress(Identifier):
+    """An address in its one spelling, both where it is stored and where it is looked for."""
+
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else normalised_email(value)
+
+
 def utcnow() -> datetime:
     return datetime.now(UTC)
 
@@ -64,10 +91,10 @@ class User(Base):
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    email: Mapped[str] = mapped_column(String(254), unique=True)
+    email: Mapped[str] = mapped_column(EmailAddress(EMAIL_LENGTH), unique=True)
     name: Mapped[str] = mapped_column(String(100))
     password_hash: Mapped[str] = mapped_column(String(255))
-    role: Mapped[str] = mapped_column(String(10), default=USER)
+    role: Mapped[str] = mapped_column(Identifier(10), default=USER)
     session_epoch: Mapped[int] = mapped_column(default=0)
     blocked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     rehearsal: Mapped[bool] = mapped_column(default=False)
@@ -76,6 +103,19 @@ class User(Base):
     @property
     def is_operator(self) -> bool:
         return self.role == OPERATOR
+
+
+class EndedSession(Base):
+    """Sessions of a user that ended: those of a session epoch before this one. Kept as long as a cookie lives."""
+
+    __tablename__ = "ended_sessions"
+    __table_args__ = (Index("ix_ended_sessions_ended_at", "ended_at"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    # The account may be deleted: no foreign key.
+    user_id: Mapped[int] = mapped_column(BigInteger)
+    session_epoch: Mapped[int]
+    ended_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
 
 
 class Coupon(Base):
@@ -99,7 +139,7 @@ class Coupon(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     title: Mapped[str] = mapped_column(String(100))
-    type: Mapped[str] = mapped_column(String(32), default="first_come_first_served")
+    type: Mapped[str] = mapped_column(Identifier(32), default="first_come_first_served")
     total_quantity: Mapped[int | None] = mapped_column(BigInteger)
     issued_quantity: Mapped[int] = mapped_column(BigInteger, default=0)
     discount_amount: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -107,7 +147,7 @@ class Coupon(Base):
     issue_start_at: Mapped[datetime] = mapped_column(UTCDateTime)
     issue_end_at: Mapped[datetime] = mapped_column(UTCDateTime)
     valid_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    status: Mapped[str] = mapped_column(String(10), default=LIVE)
+    status: Mapped[str] = mapped_column(Identifier(10), default=LIVE)
     rehearsal: Mapped[bool] = mapped_column(default=False)
     epoch: Mapped[int] = mapped_column(default=0)
     revision: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -135,7 +175,7 @@ class CouponIssue(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     ticket_number: Mapped[int] = mapped_column(BigInteger)
     epoch: Mapped[int]
-    code: Mapped[str] = mapped_column(String(16))
+    code: Mapped[str] = mapped_column(Identifier(16))
     issued_at: Mapped[datetime] = mapped_column(UTCDateTime)
     used_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     # The operator at the till; no foreign key, as the account may be deleted. None: the command line.
@@ -178,7 +218,7 @@ class Revocation(Base):
     user_id: Mapped[int] = mapped_column(BigInteger)
     ticket_number: Mapped[int] = mapped_column(BigInteger)
     epoch: Mapped[int]
-    code: Mapped[str] = mapped_column(String(16))
+    code: Mapped[str] = mapped_column(Identifier(16))
     issued_at: Mapped[datetime] = mapped_column(UTCDateTime)
     revoked_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
     revoked_by: Mapped[int | None] = mapped_column(BigInteger)
@@ -197,7 +237,7 @@ class LineEvent(Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     coupon_id: Mapped[int] = mapped_column(ForeignKey("coupons.id"))
     epoch: Mapped[int]
-    kind: Mapped[str] = mapped_column(String(10))
+    kind: Mapped[str] = mapped_column(Identifier(10))
     # The user may be deleted, and is named here all the same: no foreign key.
     user_id: Mapped[int | None] = mapped_column(BigInteger)
     ticket_number: Mapped[int | None] = mapped_column(BigInteger)

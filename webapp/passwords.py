@@ -1,22 +1,44 @@
-"""Password hashes: scrypt N=2^15, r=8, p=3 (a setting of OWASP's table), a limited number at a time.
+"""Passwords: which are refused, and their hashes, a limited number at a time.
 
-One hash takes 32 MB and about 0.3 s of a core. Under gevent it runs in a native thread, so that the loop goes on.
+A hash is scrypt N=2^15, r=8, p=3 (a setting of OWASP's table): 32 MB and about 0.3 s of a core. Under gevent it runs in
+a native thread, so that the loop goes on. Networks take the slots in turn (`turns.py`), so whoever sends many passwords
+at once holds up nobody else.
 """
 
+import gzip
+import re
 import threading
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
+from pathlib import Path
 from typing import Any, TypeVar
+from unicodedata import normalize
 
 from flask import current_app
 from gevent import get_hub
 from gevent.monkey import is_module_patched
 from werkzeug.security import check_password_hash, generate_password_hash
 
+from webapp.networks import network_of_request
+from webapp.turns import CrowdTooLarge, NoPlace, Turns
+
 METHOD = "scrypt:32768:8:3"
 UNUSABLE = "!"
 """A stored hash that no password matches."""
 WAIT_S = 10.0
+MOST_WAITING = 30
+"""Of one network, for a slot: the last of them waits about WAIT_S."""
+LEAST_LENGTH, MOST_LENGTH = 8, 1000
+
+LISTS = ("common-passwords.txt.gz", "korean-passwords.txt")
+"""The 20,000 of Django, made by Royce Williams from passwords that became known; words that people here type, and what
+the same keys give without Hangul."""
+GZIP = b"\x1f\x8b"
+AT_THE_END = re.compile(r"[\W\d_]+$")
+MOST_DIGITS = 11
+"""Digits alone up to here are a date or a telephone number."""
+LONGEST_REPEATED = 4
 
 T = TypeVar("T")
 
@@ -25,31 +47,78 @@ class TooManyHashes(Exception):
     """No slot for another hash came free within WAIT_S."""
 
 
+class TooManyFromNetwork(TooManyHashes):
+    """MOST_WAITING of the same network wait for a slot."""
+
+
+def normalised_password(password: str | None) -> str:
+    """Return the one spelling of a password, however the keyboard composed it."""
+    return normalize("NFKC", password or "")
+
+
+def is_guessed(password: str, *personal: str) -> bool:
+    """Whether a password is among the first that are tried: common, `personal`, or hardly more than one key.
+
+    What only digits and signs were added to counts as what stands before them.
+    """
+    folded = normalised_password(password).casefold()
+    words = {normalised_password(word).casefold() for word in personal} - {""}
+    tried = {folded, AT_THE_END.sub("", folded)} - {""}
+    return _is_a_pattern(folded) or bool(tried & words) or any(f"\n{word}\n" in _common() for word in tried)
+
+
 def hash_password(password: str) -> str:
-    return _run(generate_password_hash, password, METHOD)
+    return _run(generate_password_hash, normalised_password(password), METHOD)
 
 
 def check_password(password_hash: str | None, password: str) -> bool:
-    """Compare; an unknown account (None) costs as much time as a known one, so that it cannot be told apart."""
+    """Compare; an unknown account (None) costs as much time as a known one, so that it cannot be told apart.
+
+    A hash that is older than `normalised_password` was made of what was typed.
+    """
+    spellings = dict.fromkeys((normalised_password(password), password))
     if password_hash in (None, UNUSABLE):
-        hash_password(password)
+        for spelling in spellings:
+            _run(generate_password_hash, spelling, METHOD)
         return False
-    return _run(check_password_hash, password_hash, password)
+    return any(_run(check_password_hash, password_hash, spelling) for spelling in spellings)
 
 
-def _run(function: Callable[..., T], *args: Any) -> T:
-    slots = _slots(current_app.config["HASHES_AT_ONCE"])
-    if not slots.acquire(timeout=WAIT_S):
-        raise TooManyHashes
-    try:
-        if is_module_patched("threading"):
-            result: T = get_hub().threadpool.apply(function, args)
-            return result
-        return function(*args)
-    finally:
-        slots.release()
+def _is_a_pattern(text: str) -> bool:
+    """Whether it is one part over and over, an ascending or descending row, or a few digits."""
+    repeated = any(
+        text == (text[:length] * len(text))[: len(text)] for length in range(1, LONGEST_REPEATED + 1)
+    )
+    steps = {ord(after) - ord(before) for before, after in pairwise(text)}
+    return repeated or len(steps) < 2 or (text.isdecimal() and len(text) <= MOST_DIGITS)
 
 
 @cache
-def _slots(count: int) -> threading.BoundedSemaphore:
-    return threading.BoundedSemaphore(count)
+def _common() -> str:
+    """Return the lists as one text, a word a line: a set of them would take twenty times the memory."""
+    files = [Path(__file__).with_name(name).read_bytes() for name in LISTS]
+    texts = [gzip.decompress(file) if file.startswith(GZIP) else file for file in files]
+    return "\n".join(["", *(text.decode() for text in texts), ""])
+
+
+def _run(function: Callable[..., T], *args: Any) -> T:
+    try:
+        with _turns(current_app.config["HASHES_AT_ONCE"]).place(_crowd(), WAIT_S):
+            if is_module_patched("threading"):
+                result: T = get_hub().threadpool.apply(function, args)
+                return result
+            return function(*args)
+    except CrowdTooLarge:
+        raise TooManyFromNetwork from None
+    except NoPlace:
+        raise TooManyHashes from None
+
+
+def _crowd() -> str:
+    """Return with whom a hash stands in line: with its network, or by itself when no request asks for it."""
+    return network_of_request() or f"thread {threading.get_ident()}"
+
+
+@cache
+def _turns(slots: int) -> Turns:
+    return Turns(slots, most_waiting=MOST_WAITING)

@@ -87,7 +87,7 @@ def look_up(typed: str) -> Code | None:
 
 def codes_of(email: str) -> list[Code]:
     """Return the codes of an account, the newest first, MOST_CODES at most."""
-    held = _issued().where(User.email == email.strip().lower()).order_by(CouponIssue.id.desc())
+    held = _issued().where(User.email == email).order_by(CouponIssue.id.desc())
     with db.engine.connect() as connection:
         return [_code(issue) for issue in connection.execute(held.limit(MOST_CODES))]
 

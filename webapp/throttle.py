@@ -1,24 +1,31 @@
-"""Wrong passwords: after so many for one account from one address, the next try has to wait.
+"""How often is too often: wrong passwords for one account, and sign-ins and new accounts from one network.
 
-Counted in Redis, for all processes together. Other people of the same address, and the owner of the account elsewhere,
-are not held up.
+Counted in Redis, for all processes together, before a password is hashed. A network is an IPv4 address or an IPv6 /64.
+Wrong passwords are those for one account from one network: other people of it, and the owner of the account elsewhere,
+are not held up. Without Redis nothing is counted; what a hash costs, and that networks take turns with it
+(`turns.py`), holds up who guesses.
 """
 
+import logging
 import time
 from hashlib import sha256
 
 import redis
-from flask import Flask, current_app
-from limits import parse
+from flask import Flask, current_app, g, request
+from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.storage import RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from webapp.models import User
+from webapp.networks import network_of_request
 from webapp.swallowed import swallow
 
-TRIES = parse("5 per minute")
-"""Wrong passwords for one account from one address."""
+log = logging.getLogger(__name__)
+
+TRIES = RateLimitItemPerMinute(5)
+"""Wrong passwords for one account from one network."""
 
 
 def init_app(app: Flask) -> None:
@@ -30,30 +37,60 @@ def init_app(app: Flask) -> None:
     app.extensions["throttle"] = FixedWindowRateLimiter(RedisStorage(url, connection_pool=pool))
 
 
-def begin_try(email: str, address: str | None) -> int:
-    """Count a try to sign in before its password is looked at, and return the seconds that it has to wait, 0 for none.
+def begin_sign_in() -> int:
+    """Count a sign-in of this network, and return the seconds that it has to wait, 0 for none."""
+    return _hit_of_network(RateLimitItemPerMinute(current_app.config["SIGN_INS_PER_MINUTE"]), "sign-in")
 
-    Tries that come at once are counted one by one. Without Redis nobody has to wait: people can sign in, and what a
-    hash costs holds up who guesses.
+
+def begin_registration() -> int:
+    """Count a new account of this network, and return the seconds that it has to wait, 0 for none."""
+    return _hit_of_network(RateLimitItemPerHour(current_app.config["REGISTRATIONS_PER_HOUR"]), "registration")
+
+
+def begin_try(user: User | None, email: str) -> int:
+    """Count a try before its password is looked at, and return the seconds that it has to wait, 0 for none.
+
+    The account counts, however its address was spelled; an address without one counts by itself, so that the two
+    cannot be told apart. Tries that come at once are counted one by one.
     """
-    limiter, whose = current_app.extensions["throttle"], _whose(email, address)
-    try:
-        if limiter.hit(TRIES, whose):
-            return 0
-        return max(1, int(limiter.get_window_stats(TRIES, whose).reset_time - time.time()) + 1)
-    except redis.RedisError as error:
-        swallow("sign-in not counted", error, "hashes are few at a time, and hold up who guesses")
-        return 0
+    return _hit(TRIES, _whose(user, email))
 
 
-def forget_tries(email: str, address: str | None) -> None:
+def forget_tries(user: User | None, email: str) -> None:
     """Forget the tries of whoever knew the password."""
+    if "uncounted" in g:
+        return
     try:
-        current_app.extensions["throttle"].clear(TRIES, _whose(email, address))
+        current_app.extensions["throttle"].clear(TRIES, _whose(user, email))
     except redis.RedisError as error:
         swallow("sign-in not forgotten", error, "it is forgotten within a minute")
 
 
-def _whose(email: str, address: str | None) -> str:
+def _hit_of_network(limit: RateLimitItem, what: str) -> int:
+    wait_s = _hit(limit, _key(what, network_of_request()))
+    if wait_s and "X-Forwarded-For" in request.headers and not current_app.config["TRUSTED_PROXIES"]:
+        log.warning("%s limited: everybody behind a proxy is one address until TRUSTED_PROXIES is set", what)
+    return wait_s
+
+
+def _hit(limit: RateLimitItem, whose: str) -> int:
+    limiter = current_app.extensions["throttle"]
+    if "uncounted" in g:
+        return 0
+    try:
+        if limiter.hit(limit, whose):
+            return 0
+        return max(1, int(limiter.get_window_stats(limit, whose).reset_time - time.time()) + 1)
+    except redis.RedisError as error:
+        swallow("sign-in not counted", error, "hashes are few at a time, and hold up who guesses")
+        g.uncounted = True  # nobody waits for a dead Redis twice
+        return 0
+
+
+def _whose(user: User | None, email: str) -> str:
+    return _key(f"account {user.id}" if user else email, network_of_request())
+
+
+def _key(*parts: str | None) -> str:
     """Return a key of fixed length, in which nothing stands as it was typed."""
-    return sha256(f"{email}\n{address}".encode(errors="replace")).hexdigest()
+    return sha256("\n".join(map(str, parts)).encode(errors="replace")).hexdigest()

@@ -22,7 +22,7 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from jobs import admission, worker
-from webapp import config, extensions, issuing, passwords, sqlite
+from webapp import config, extensions, issuing, passwords, sessions, sqlite
 from webapp.extensions import db
 from webapp.line import Answer, Claimed, Line
 from webapp.models import Coupon
@@ -318,6 +318,11 @@ def claims_ask_sql() -> None:
     before(Line, "claim", look)
 
 
+def nobody_ended() -> None:
+    """Nobody looks whether a session has ended."""
+    sessions.EndedSessions.has_ended = lambda *_: False  # type: ignore[method-assign]
+
+
 GUARDS: dict[str, Callable[[], None]] = {
     name.replace("_", " "): globals()[name]
     for name in (
@@ -341,6 +346,7 @@ GUARDS: dict[str, Callable[[], None]] = {
         "slow_machine",
         "claims_ask_sql",
         "wait_in_c",
+        "nobody_ended",
     )
 }
 
