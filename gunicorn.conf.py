@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 
+from deploy import web
+
 CONNECTIONS = 10_000
 PR_SET_PDEATHSIG = 1
 
-bind = f"127.0.0.1:{os.environ.get('PORT') or 8000}"
-workers = int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1)
+bind = f"127.0.0.1:{web.port()}"
+workers = web.processes()
 # Half-sent headers on a few connections stop the sync and gthread workers for good.
 worker_class = "deploy.web_worker.QuietWorker"
 worker_connections = CONNECTIONS

@@ -1,6 +1,7 @@
 """A private nginx with the configuration of `deploy/nginx`, in front of a server of ours."""
 
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator
@@ -12,16 +13,16 @@ from deploy.processes import ROOT, free_port, spawn, stop, wait_until
 SITE = ROOT / "deploy" / "nginx" / "firstcome.conf"
 FRAME = """
 pid {directory}/pid;
-error_log {directory}/error.log;
+error_log {directory}/main.log;
 events {{ worker_connections 1024; }}
 http {{
     types {{ text/html html; text/css css; text/javascript js; image/svg+xml svg; }}
     log_format seen '$uri $status $upstream_cache_status $upstream_addr';
-    access_log {log};
     {temp}
     {site}
 }}
 """
+LOG = "access_log /var/log/nginx/firstcome.log firstcome;"
 START_S = 10
 
 
@@ -30,23 +31,33 @@ def program() -> str | None:
 
 
 @contextmanager
-def in_front_of(port: int, directory: Path, *, log: bool = False) -> Iterator[int]:
-    """Run nginx with all its files in the directory, and yield its port; `log`: an access.log of who answered what."""
+def in_front_of(
+    port: int, directory: Path, *, log: bool = False, certificate: Path | None = None
+) -> Iterator[int]:
+    """Run nginx with all its files in the directory, and yield its port.
+
+    `log`: its own log, and an access.log of who answered what. `certificate`: a file with the certificate and its key,
+    to speak TLS; without it nginx speaks plain HTTP.
+    """
     nginx = program()
     assert nginx is not None
     own = free_port()
-    log_to = f"{directory}/access.log seen" if log else "off"
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temp = " ".join(f"{kind}_temp_path {directory}/{kind};" for kind in kinds)
-    conf = directory / "nginx.conf"
-    conf.write_text(
-        FRAME.format(directory=directory, site=_site(own, port, directory), temp=temp, log=log_to)
+    site = _site(own, port, directory, certificate)
+    site = site.replace(
+        LOG,
+        f"access_log {directory}/own.log firstcome; access_log {directory}/access.log seen;"
+        if log
+        else "access_log off;",
     )
+    conf = directory / "nginx.conf"
+    conf.write_text(FRAME.format(directory=directory, site=site, temp=temp))
     directory.chmod(0o755)
     as_root = " user root;" if os.geteuid() == 0 else ""
     process = spawn([nginx, "-p", directory, "-c", conf, "-g", f"daemon off;{as_root}"])
     try:
-        assert wait_until(lambda: _listens(own), wait_s=START_S), (directory / "error.log").read_text()
+        assert wait_until(lambda: _listens(own), wait_s=START_S), (directory / "main.log").read_text()
         yield own
     finally:
         stop(process, wait_s=START_S)
@@ -60,15 +71,19 @@ def _listens(port: int) -> bool:
     return True
 
 
-def _site(own: int, port: int, directory: Path) -> str:
+def _site(own: int, port: int, directory: Path, certificate: Path | None) -> str:
     """Return our configuration for these ports and this checkout."""
     site = SITE.read_text()
     for ours, theirs in {
         "127.0.0.1:8000": f"127.0.0.1:{port}",
-        "listen 80;": f"listen 127.0.0.1:{own};",
+        "listen 80;": f"listen unix:{directory}/plain.sock;",
+        "listen 443 ssl;": f"listen 127.0.0.1:{own}{' ssl' if certificate else ''};",
+        "/etc/ssl/firstcome/fullchain.pem": str(certificate),
+        "/etc/ssl/firstcome/privkey.pem": str(certificate),
+        "/var/log/nginx/firstcome.error.log": f"{directory}/error.log",
         "/var/cache/nginx": str(directory),
         "/srv/firstcome": str(ROOT),
     }.items():
         assert ours in site, ours
         site = site.replace(ours, theirs)
-    return site
+    return site if certificate else re.sub(r"^ *ssl_.*\n", "", site, flags=re.MULTILINE)

@@ -21,7 +21,7 @@ from webapp.models import User, utcnow
 from webapp.passwords import UNUSABLE
 from webapp.policy import create_coupon
 
-SECRET_KEY = "a key for benchmarks, 32 bytes or longer"
+SECRET_KEY = "098151ced5582d1cb3291d672742afd39e8309947945854800a5e0e49ae5a509"
 START_S = 30
 CHUNK = 1000
 

@@ -163,7 +163,6 @@ function keepReceipt({ receipt, next_ms }) {
   attempt(() => (localStorage[receiptKey] = receipt));
 }
 
-addEventListener("pageshow", ({ persisted }) => persisted && reload());
 addEventListener("storage", ({ key, newValue }) => key === receiptKey && newValue && !mine && facts.signedIn && reload());
 addEventListener("online", () => plan(0));
 addEventListener("updates", ({ detail: wanted }) => {

@@ -7,3 +7,4 @@ for (const time of document.querySelectorAll("time")) {
   const here = at.toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
   time.append(`${time.dataset.zone ? " " + time.dataset.zone : ""} (${document.body.dataset.here} ${here})`);
 }
+addEventListener("pageshow", ({ persisted }) => persisted && location.reload());

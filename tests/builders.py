@@ -72,18 +72,18 @@ def make_coupon(
     return create_coupon(**{"title": title, "total_quantity": quota, **period, **fields})
 
 
-def sign_in(client: FlaskClient, user: User | int) -> str:
+def sign_in(client: FlaskClient, user: User | int, base_url: str = "http://localhost") -> str:
     """Sign the client in as `login` does, without a password, and return a CSRF token of the session."""
     contents = signed_in_session(client.application, user, client.environ_base)
-    with client.session_transaction() as target:
+    with client.session_transaction(base_url=base_url) as target:
         target.update(contents)
         target.permanent = True
-    return csrf_token(client)
+    return csrf_token(client, base_url)
 
 
-def csrf_token(client: FlaskClient) -> str:
+def csrf_token(client: FlaskClient, base_url: str = "http://localhost") -> str:
     """Return a token that the client's session accepts, as the hidden field `csrf_token` would carry it."""
-    with client.session_transaction() as contents:
+    with client.session_transaction(base_url=base_url) as contents:
         token = contents.setdefault("csrf_token", secrets.token_hex(20))
     return _signed_token(client.application, token)
 

@@ -21,7 +21,7 @@ from tests.installation import Installation
 from webapp import create_app, tickets
 from webapp.extensions import db, line_redis
 
-SECRET_KEY = "a key for tests, 32 bytes or longer"
+SECRET_KEY = "594fb7e7b2c9a088b79ba90ae019dd53566808cb3544e842ec18a17ecbe31189"
 DATABASES = ["sqlite", "mariadb"]
 
 for name in (

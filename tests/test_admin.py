@@ -274,7 +274,11 @@ def test_control_a_form_that_does_not_know_what_it_showed_does(operator):
     assert row(coupon).total_quantity == 5
 
 
-@pytest.mark.parametrize("shown", ["[]", "1", "{", "[" * 100_000, json.dumps({"title": 5}), ""])
+DEEP = ["[" * 50_000, '{"a":' * 20_000, "[" * 300_000]
+NONSENSE = ["[]", "1", "{", "null", '"x"', "NaN", "9" * 5000, '"\\ud800"', json.dumps({"title": 5}), *DEEP]
+
+
+@pytest.mark.parametrize("shown", NONSENSE, ids=lambda text: f"{text[:20]} {len(text)}")
 def test_nonsense_in_the_hidden_field_is_no_error(operator, shown):
     coupon = make_coupon()
     form = edit_form(operator, coupon) | {"shown": shown, "title": "New"}

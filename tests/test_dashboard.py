@@ -231,6 +231,121 @@ def test_an_address_that_it_cannot_answer_is_not_found(operator, path):
     assert operator.get(f"/admin/rq{path}").status_code == 404
 
 
+ODD = [
+    "1.0",
+    "x y",
+    "a:b",
+    "..",
+    "%2e%2e",
+    "%00",
+    "%ff",
+    "é",
+    "-1",
+    "0",
+    "1e3",
+    "99999999999999999999",
+    "٣",
+    "a" * 500,
+]
+ODD += ["[", "<script>", "None", "admission", "queued", "asc", "abc", "_", "%0d%0a", "a%2fb", "'"]
+USUAL = {
+    "instance_number": "0",
+    "queue_name": "admission",
+    "registry_name": "failed",
+    "per_page": "8",
+    "order": "asc",
+}
+USUAL |= {"page": "1", "job_id": "abc", "filename": "css/main.css"}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_nothing_odd_in_an_address_is_an_error_of_ours(operator, job, odd):
+    """Each part of each address of the dashboard, one at a time, in every method that it takes."""
+    operator.application.testing = operator.application.config["PROPAGATE_EXCEPTIONS"] = False
+    rules = [
+        rule for rule in operator.application.url_map.iter_rules() if rule.endpoint.startswith("rq_dashboard")
+    ]
+    answers = {}
+    for rule in rules:
+        for name in rule.arguments or {""}:
+            path = re.sub(
+                r"<(?:\w+:)?(\w+)>",
+                lambda found, name=name: odd if found[1] == name else USUAL[found[1]],
+                rule.rule,
+            )
+            for method in rule.methods & {"GET", "POST"}:
+                answers[method, path] = operator.open(
+                    path, method=method, headers=SAME_ORIGIN, buffered=True
+                ).status_code
+    assert len(answers) > 25
+    assert {asked: status for asked, status in answers.items() if status >= 500} == {}
+
+
+@pytest.mark.parametrize("job_id", ["1.0", "x y", "a:b", "é", "a" * 101, "..."])
+def test_a_name_that_no_job_can_have_is_not_found(operator, job_id):
+    for path in (f"/0/view/job/{job_id}", f"/0/data/job/{job_id}.json"):
+        assert operator.get(f"/admin/rq{path}").status_code == 404
+    for step in ("requeue", "delete"):
+        assert operator.post(f"/admin/rq/job/{job_id}/{step}", headers=SAME_ORIGIN).status_code == 404
+
+
+def test_control_the_dashboard_as_it_comes_fails_at_it(operator, monkeypatch):
+    monkeypatch.setattr(dashboard, "_JOB_ID", re.compile(".*"))
+    monkeypatch.setitem(operator.application.error_handler_spec["rq_dashboard"], None, {})
+    with pytest.raises(ValueError, match="Job ID must"):
+        operator.get("/admin/rq/0/view/job/1.0")
+
+
+def test_an_empty_queue_is_compact(operator, job):
+    for path, kept in (("compact", [job.id]), ("queued/empty", []), ("compact", []), ("compact", [])):
+        answer = operator.post(f"/admin/rq/queue/admission/{path}", headers=SAME_ORIGIN)
+        assert (answer.status_code, bell_queue().get_job_ids()) == (200, kept)
+    assert operator.post("/admin/rq/queue/nobodys/compact", headers=SAME_ORIGIN).status_code == 200
+
+
+def test_compacting_leaves_out_what_is_no_job(operator, job):
+    bell_queue().connection.rpush(bell_queue().key, "gone")
+    assert operator.post("/admin/rq/queue/admission/compact", headers=SAME_ORIGIN).status_code == 200
+    assert bell_queue().get_job_ids() == [job.id]
+
+
+def test_a_job_that_cannot_be_put_back_says_so(operator, job):
+    answer = operator.post(
+        f"/admin/rq/job/{job.id}/requeue", headers=SAME_ORIGIN | {"Accept": "application/json"}
+    )
+    assert (answer.status_code, answer.get_json()["code"]) == (422, "unreadable")
+
+
+MALFORMED = {
+    "its status": {"status": "nonsense"},
+    "its data": {"data": b"\xff\xfe"},
+    "its description": {"description": b"\xff\xff"},
+    "its meta": {"meta": b"\xff"},
+    "what it waits for": {"dependency_ids": b"\xff"},
+    "its times": {"created_at": "yesterday", "enqueued_at": b"\xff"},
+    "its numbers": {"timeout": "soon", "ttl": "x", "result_ttl": "y"},
+    "its origin": {"origin": b"\xff"},
+}
+
+
+@pytest.mark.parametrize("fields", MALFORMED.values(), ids=MALFORMED)
+def test_what_cannot_be_read_is_no_error_of_ours_and_hides_nothing_else(operator, job, fields):
+    operator.application.testing = operator.application.config["PROPAGATE_EXCEPTIONS"] = False
+    plant("odd", **fields)
+    for name in (b"rq:queue:\xff", b"rq:queue:a b", b"x"):
+        bell_queue().connection.sadd("rq:queues", name)
+    for path in (*PAGES, *DATA):
+        get(operator, path)
+    assert job.id in {each["id"] for each in get(operator, DATA[2]).json["jobs"]}
+    for method, path in (
+        ("GET", "0/view/job/odd"),
+        ("GET", "0/data/job/odd.json"),
+        ("POST", "job/odd/requeue"),
+        ("POST", "job/odd/delete"),
+    ):
+        assert operator.open(f"/admin/rq/{path}", method=method, headers=SAME_ORIGIN).status_code < 500
+
+
 def test_it_uses_our_connection_to_the_queues_redis(app, operator, monkeypatch):
     plant("one", description="x")
     assert get(operator, DATA[0]).json["queues"][0]["count"] == 1

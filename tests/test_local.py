@@ -20,6 +20,7 @@ from deploy import demo
 from deploy.local import FIRST_PAUSE_S, Part, procfile
 from deploy.processes import free_port, spawn, stop, wait_until
 from deploy.stores import StoreError, Valkey
+from tests.conftest import SECRET_KEY
 from tests.installation import Installation
 from webapp.extensions import db
 from webapp.issuing import serving
@@ -191,11 +192,14 @@ def test_a_port_that_is_taken_is_refused(running):
         ("PORT", "http", "PORT must be a number"),
         ("PORT", "65536", "PORT must be a number"),
         ("VAR_DIR", "/dev/null/var", "VAR_DIR /dev/null/var cannot be made"),
+        ("WEB_CONCURRENCY", "0", "WEB_CONCURRENCY"),
         ("SECRET_KEY", "too short", "SECRET_KEY must be set to at least 32"),
+        ("SECRET_KEY", "changeme" * 8, "SECRET_KEY is made of known words"),
         ("REDIS_URL", "redis://127.0.0.1:1/0", "REDIS_URL does not answer"),
         ("QUEUE_REDIS_URL", "no url", "QUEUE_REDIS_URL is not an address"),
         ("DATABASE_URL", "mysql+pymysql://nobody@127.0.0.1:1/none", "Can't connect to MySQL server"),
         ("DATABASE_URL", "no url", "DATABASE_URL is not an address"),
+        ("DATABASE_URL", "postgresql://localhost/x", "DATABASE_URL speaks postgresql"),
         ("TRUSTED_PROXIES", "many", "TRUSTED_PROXIES"),
     ],
 )
@@ -205,7 +209,20 @@ def test_a_setting_it_cannot_work_with_is_refused_in_one_line(name, value, words
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("REDIS_URL", "no url"), ("DATABASE_URL", "no url"), ("TRUSTED_PROXIES", "many")],
+    [
+        *(("REDIS_URL", "no url"), ("REDIS_URL", "http://localhost"), ("QUEUE_REDIS_URL", "unix://")),
+        *(
+            ("DATABASE_URL", "no url"),
+            ("DATABASE_URL", "postgresql://localhost/x"),
+            ("DATABASE_URL", "mysql://a@b/c"),
+        ),
+        *(
+            ("TRUSTED_PROXIES", "many"),
+            ("WEB_CONCURRENCY", "abc"),
+            ("PORT", "1.5"),
+            ("ALLOWED_HOSTS", "a b..c"),
+        ),
+    ],
 )
 def test_commands_refuse_such_a_setting_in_one_line_too(name, value):
     environ = {"PATH": os.environ["PATH"], name: value}
@@ -338,6 +355,37 @@ def forgetful_valkey(directory) -> Iterator[Valkey]:
         yield store
 
 
+SETTINGS = {
+    "WEB_CONCURRENCY": ["0", "abc", "-1", "1.5"],
+    "PORT": ["0", "http", "65536"],
+    "SECRET_KEY": ["a" * 64, "changeme" * 8],
+    "DATABASE_URL": ["postgresql://localhost/x", "nonsense"],
+    "REDIS_URL": ["http://localhost"],
+}
+
+
+@pytest.mark.parametrize("part", list(procfile()))
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in SETTINGS.items() for value in values]
+)
+def test_every_part_refuses_a_setting_in_one_line(part, name, value, valkey, directory):
+    environ = {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PORT": str(free_port()),
+        "VAR_DIR": str(directory),
+        "SECRET_KEY": SECRET_KEY,
+        "REDIS_URL": valkey.url,
+    }
+    process = spawn(
+        procfile()[part], env=environ | {name: value}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    out, err = process.communicate(timeout=60)
+    (line,) = err.decode().splitlines()
+    assert (process.returncode, out) == (1, b"")
+    assert line.startswith(REFUSING)
+    assert name in line
+
+
 @pytest.fixture(params=["no key", "short key", "dead Redis", "forgetful Redis", "forgetful queue"])
 def unsafe(request, valkey, directory) -> tuple[dict[str, str], str]:
     """Return an environment in which no part may start, and what the refusal says."""
@@ -345,13 +393,13 @@ def unsafe(request, valkey, directory) -> tuple[dict[str, str], str]:
         "PATH": os.environ["PATH"],
         "PORT": str(free_port()),
         "VAR_DIR": str(directory),
-        "SECRET_KEY": "k" * 32,
+        "SECRET_KEY": SECRET_KEY,
         "REDIS_URL": valkey.url,
     }
     if request.param == "no key":
         return {name: value for name, value in safe.items() if name != "SECRET_KEY"}, "SECRET_KEY"
     if request.param == "short key":
-        return safe | {"SECRET_KEY": "k" * 31}, "SECRET_KEY"
+        return safe | {"SECRET_KEY": SECRET_KEY[:31]}, "SECRET_KEY"
     if request.param == "dead Redis":
         return safe | {"REDIS_URL": "redis://127.0.0.1:1/0"}, "REDIS_URL does not answer"
     forgetful = request.getfixturevalue("forgetful_valkey").url

@@ -9,6 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from flask import Flask
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from tests.conftest import DATABASES, close, settings
 from webapp import create_app
@@ -89,7 +90,7 @@ def old_users(empty_app):
 
 
 def test_each_old_address_gets_its_one_spelling_and_no_account_is_lost(old_users, capsys):
-    flask_migrate.upgrade(revision="0004")
+    flask_migrate.upgrade(revision="0008")
     with db.engine.connect() as connection:
         emails = dict(connection.execute(text("SELECT id, email FROM users")).all())
     more = {6: "duplicate-6@accounts.invalid"} if db.engine.name == "sqlite" else {}
@@ -108,7 +109,7 @@ def test_each_old_address_gets_its_one_spelling_and_no_account_is_lost(old_users
 
 
 def test_whoever_signed_out_or_is_blocked_does_not_come_back(old_users):
-    flask_migrate.upgrade(revision="0004")
+    flask_migrate.upgrade(revision="0008")
     with db.engine.connect() as connection:
         ended = connection.execute(
             text("SELECT user_id, session_epoch FROM ended_sessions ORDER BY user_id")
@@ -137,3 +138,48 @@ def test_identifiers_are_told_apart_by_every_character(empty_app):
     }
     assert {"users.email", "coupon_issues.code", "coupons.status"} <= named
     assert named <= exact
+
+
+LATIN1 = ("coupons", "users", "coupon_issues", "line_events", "revocations")
+
+
+@pytest.mark.parametrize("empty_app", ["mariadb"], indirect=True)
+def test_an_old_database_of_another_charset_is_converted_and_keeps_its_texts(empty_app):
+    flask_migrate.upgrade(revision="0003")
+    with db.engine.begin() as connection:
+        connection.execute(text("ALTER DATABASE CHARACTER SET latin1"))
+        for table in LATIN1:
+            connection.execute(text(f"ALTER TABLE {table} CONVERT TO CHARACTER SET latin1"))
+        for statement in OLD_ROWS:
+            connection.execute(text(statement.replace("'Kim'", "'José'")))
+    title = text("UPDATE coupons SET title = '🎟 쿠폰'")
+    with pytest.raises(DBAPIError), db.engine.begin() as connection:
+        connection.execute(title)  # the control: it holds no such character
+    flask_migrate.upgrade()
+    with db.engine.begin() as connection:
+        connection.execute(title)
+        assert connection.scalar(text("SELECT title FROM coupons")) == "🎟 쿠폰"
+        assert connection.scalar(text("SELECT name FROM users")) == "José"
+        assert connection.scalar(text("SELECT COUNT(*) FROM users WHERE name IN ('Jose', 'josé')")) == 0
+        connection.execute(text("CREATE TABLE later (a VARCHAR(9))"))
+        connection.execute(text("INSERT INTO later VALUES ('🎟')"))
+        connection.execute(text("DROP TABLE later"))
+    flask_migrate.downgrade(revision="0003")
+    with db.engine.connect() as connection:
+        assert connection.scalar(text("SELECT title FROM coupons")) == "🎟 쿠폰"
+
+
+@pytest.mark.parametrize("empty_app", ["mariadb"], indirect=True)
+def test_every_text_that_the_migrations_make_names_its_charset(empty_app):
+    """Whatever the database's own is."""
+    with db.engine.begin() as connection:
+        connection.execute(text("ALTER DATABASE CHARACTER SET latin1"))
+    flask_migrate.upgrade(revision="0003")
+    with db.engine.connect() as connection:
+        found = connection.execute(
+            text(
+                "SELECT DISTINCT collation_name FROM information_schema.columns WHERE table_schema = DATABASE() "
+                "AND collation_name IS NOT NULL AND table_name <> 'alembic_version'"
+            )
+        )
+        assert list(found.scalars()) == ["utf8mb4_bin"]

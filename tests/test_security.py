@@ -1,36 +1,37 @@
-"""Cookies, headers and the policy for scripts: what every answer carries."""
+"""Cookies, headers, hosts, and where forms come from: what every answer carries and no request may bring."""
 
 import re
 from http.cookies import SimpleCookie
 
 import pytest
+from flask_wtf import CSRFProtect
 
 from tests.builders import make_coupon, make_user, sign_in
 from tests.conftest import Browser, close, settings
 from tests.visits import BROWSER, PROGRAM, assert_refused, visit
-from webapp import create_app
+from webapp import create_app, issuing, security
 from webapp.accounts import load_visitor
 
-HTTPS = "https://localhost"
+HTTP, HTTPS = "http://localhost", "https://localhost"
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-def behind_proxies(database_url, valkey, app):
-    """Make clients of the same installation with so many trusted proxies in front."""
+def changed(database_url, valkey, app):
+    """Make clients of the same installation with other settings."""
     apps = []
 
-    def make(count: int) -> Browser:
-        proxied = create_app(settings(database_url, valkey.url) | {"TRUSTED_PROXIES": count})
-        proxied.test_client_class = Browser
-        apps.append(proxied)
-        return proxied.test_client()
+    def make(**others: object) -> Browser:
+        other = create_app(settings(database_url, valkey.url) | others)
+        other.test_client_class = Browser
+        apps.append(other)
+        return other.test_client()
 
     yield make
-    for proxied in apps:
-        with proxied.app_context():
-            close(proxied)
+    for other in apps:
+        with other.app_context():
+            close(other)
 
 
 def cookies(answer) -> dict[str, dict]:
@@ -44,10 +45,11 @@ def cookies(answer) -> dict[str, dict]:
 
 
 @pytest.mark.parametrize("address", ["/login", "/language/en"])
-@pytest.mark.parametrize(("base", "secure"), [("http://localhost", ""), (HTTPS, True)])
+@pytest.mark.parametrize(("base", "secure"), [(HTTP, ""), (HTTPS, True)])
 def test_cookies_are_kept_from_scripts_and_other_sites(client, address, base, secure):
     found = cookies(client.get(address, base_url=base))
-    assert found.keys() & {"session", "lang"}
+    plain = {"session", "lang"}
+    assert found.keys() & ({f"__Host-{name}" for name in plain} if secure else plain)
     for cookie in found.values():
         assert (cookie["httponly"], cookie["samesite"], cookie["secure"], cookie["path"]) == (
             True,
@@ -62,10 +64,56 @@ def test_cookies_are_kept_from_scripts_and_other_sites(client, address, base, se
     ("proxies", "proto", "secure"),
     [(1, "https", True), (1, "http", ""), (1, "https, http", ""), (2, "https, http", True), (0, "https", "")],
 )
-def test_only_trusted_proxies_say_that_it_is_https(behind_proxies, proxies, proto, secure):
-    answer = behind_proxies(proxies).get("/login", headers={"X-Forwarded-Proto": proto})
-    assert cookies(answer)["session"]["secure"] == secure
+def test_only_trusted_proxies_say_that_it_is_https(changed, proxies, proto, secure):
+    answer = changed(TRUSTED_PROXIES=proxies).get("/login", headers={"X-Forwarded-Proto": proto})
+    name = "__Host-session" if secure else "session"
+    assert cookies(answer)[name]["secure"] == secure
     assert ("Strict-Transport-Security" in answer.headers) is bool(secure)
+
+
+PLANTED = [(HTTPS, "session", False), (HTTPS, "__Host-session", True), (HTTP, "session", True)]
+PLANTED += [(HTTP, "__Host-session", False)]
+
+
+@pytest.mark.parametrize(("base", "name", "believed"), PLANTED)
+@pytest.mark.parametrize(
+    "page", ["/wallet", "/coupons/{}/ticket", "/coupons/{}/claim"], ids=["app", "lane", "claim"]
+)
+def test_a_session_counts_under_its_own_name_alone(client, base, name, believed, page):
+    """Whoever shares the domain or the wire can plant a cookie, but not one that begins with __Host-."""
+    address, token = page.format(make_coupon()), sign_in(client, make_user())
+    session = client.get_cookie("session").value
+    client.delete_cookie("session")
+    client.set_cookie(name, session)
+    headers = {"Accept": PROGRAM, "X-CSRFToken": token, "Origin": base}
+    method = "POST" if address.endswith("claim") else "GET"
+    answer = client.open(address, method=method, base_url=base, headers=headers)
+    assert answer.status_code == (200 if believed else 401)
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "chosen"),
+    [(base, name.replace("session", "lang"), right) for base, name, right in PLANTED],
+)
+def test_a_language_counts_under_its_own_name_alone(client, base, name, chosen):
+    client.set_cookie(name, "ko")
+    page = client.get("/", base_url=base, headers={"Accept-Language": "en"}).text
+    assert ('lang="ko"' in page) is chosen
+
+
+@pytest.mark.parametrize("base", [HTTP, HTTPS])
+def test_a_visit_keeps_its_session_and_its_language(client, base):
+    client.get("/language/ko", base_url=base)
+    token = page_token_over(client, base)
+    fields = {"email": "minji@example.com", "name": "Minji", "password": "correct horse", "csrf_token": token}
+    client.post("/register", base_url=base, data=fields, headers={"Origin": base})
+    answer = client.get("/wallet", base_url=base, headers={"Accept-Language": "en"})
+    assert answer.status_code == 200
+    assert '<html lang="ko">' in answer.text
+
+
+def page_token_over(client, base: str) -> str:
+    return re.search(r'name="csrf_token"[^>]*value="([^"]+)"', client.get("/login", base_url=base).text)[1]
 
 
 def test_the_session_says_no_more_than_who_it_is(client):
@@ -77,21 +125,258 @@ def test_the_session_says_no_more_than_who_it_is(client):
     assert load_visitor(f"{user.id}.0.u").id == user.id
 
 
-def test_over_https_a_form_must_come_from_our_own_page(client):
+# Where a form comes from
+
+OURS, EVIL = "https://localhost", "https://evil.example"
+SAME, CROSS = {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "cross-site"}
+COMES_FROM = {
+    "a browser of today": ({"Origin": OURS, "Referer": f"{OURS}/login", **SAME}, True),
+    "inside of another app": ({"Origin": OURS}, True),
+    "inside of another app, fetched": (SAME, True),
+    "an origin that is kept back": ({"Origin": "null", **SAME}, True),
+    "an old browser": ({"Referer": f"{OURS}/coupons/1"}, True),
+    "the port in the origin": ({"Origin": f"{OURS}:443"}, True),
+    "typed by hand, from us": ({"Origin": OURS, "Sec-Fetch-Site": "none"}, True),
+    "an odd referrer": ({"Origin": OURS, "Referer": "https://m.kakao.example/"}, True),
+    "empty headers, an old browser": ({"Origin": "", "Sec-Fetch-Site": "", "Referer": f"{OURS}/"}, True),
+    "nothing said": ({}, False),
+    "no origin": ({"Origin": "null"}, False),
+    "no origin, our referrer": ({"Origin": "null", "Referer": f"{OURS}/"}, False),
+    "elsewhere": ({"Origin": EVIL, **CROSS}, False),
+    "elsewhere, without a referrer": (CROSS, False),
+    "elsewhere, our referrer": ({"Origin": EVIL, "Referer": f"{OURS}/"}, False),
+    "elsewhere, it says it is us": ({"Origin": EVIL, **SAME}, False),
+    "us, but sent across": ({"Origin": OURS, **CROSS}, False),
+    "a neighbour": ({"Origin": "https://shop.localhost", "Sec-Fetch-Site": "same-site"}, False),
+    "a neighbour, kept back": ({"Sec-Fetch-Site": "same-site"}, False),
+    "another port": ({"Origin": f"{OURS}:8443"}, False),
+    "not over https": ({"Origin": "http://localhost"}, False),
+    "not over https, the referrer": ({"Referer": "http://localhost/login"}, False),
+    "begins like us": ({"Origin": f"{OURS}.evil.example"}, False),
+    "begins like us, the referrer": ({"Referer": f"{OURS}.evil.example/"}, False),
+    "our name before the at": ({"Referer": f"{OURS}@evil.example/"}, False),
+    "two origins": ({"Origin": f"{OURS} {EVIL}"}, False),
+    "nonsense": ({"Sec-Fetch-Site": "we", "Referer": f"{OURS}/"}, False),
+    "a referrer without a host": ({"Referer": "https:///x"}, False),
+}
+
+
+@pytest.mark.parametrize(("headers", "believed"), COMES_FROM.values(), ids=COMES_FROM)
+def test_over_https_a_form_comes_from_our_own_page(client, headers, believed):
     fields = {"email": "minji@example.com", "password": "correct horse"}
-    token = re.search(
-        r'name="csrf_token"[^>]*value="([^"]+)"', client.get("/login", base_url=HTTPS).text
-    ).group(1)
+    own = {"Accept": PROGRAM, "Accept-Language": "en", "X-CSRFToken": page_token_over(client, HTTPS)}
+    answer = client.post("/login", base_url=HTTPS, data=fields, headers=own | headers)
+    assert_refused(answer, *((401, "wrong_credentials") if believed else (400, "bad_csrf")))
 
-    def send(referrer: str | None):
-        headers = {"Accept": PROGRAM, "Accept-Language": "en", "X-CSRFToken": token}
-        headers |= {} if referrer is None else {"Referer": referrer}
-        return client.post("/login", base_url=HTTPS, data=fields, headers=headers)
 
-    assert_refused(send(None), 400, "bad_csrf")
-    assert_refused(send("https://evil.example/"), 400, "bad_csrf")
-    assert_refused(send("http://localhost/login"), 400, "bad_csrf")
-    assert_refused(send("https://localhost/login"), 401, "wrong_credentials")
+@pytest.mark.parametrize("accept", [BROWSER, PROGRAM], ids=["page", "json"])
+@pytest.mark.parametrize(("headers", "believed"), COMES_FROM.values(), ids=COMES_FROM)
+def test_over_https_a_click_comes_from_our_own_page(app, client, headers, believed, accept):
+    """The lane takes what it believes, and leaves the rest to the app, which refuses it."""
+    coupon, user = make_coupon(), make_user()
+    token = sign_in(client, user, HTTPS)
+    own = {"Accept": accept, "X-CSRFToken": token}
+    lane, answers = app.wsgi_app, []
+    for way in (lane, lane.plain):
+        app.wsgi_app = way
+        answers.append(
+            client.post(f"/coupons/{coupon}/claim", base_url=HTTPS, headers=own | headers).status_code
+        )
+    assert answers == [(303 if accept == BROWSER else 200) if believed else 400] * 2
+    assert (issuing.standing(coupon, user.id).state == "waiting") is believed
+
+
+@pytest.mark.parametrize("headers", [headers for headers, believed in COMES_FROM.values() if believed])
+def test_the_token_is_needed_all_the_same(client, headers):
+    coupon = make_coupon()
+    sign_in(client, make_user(), HTTPS)
+    answer = client.post(f"/coupons/{coupon}/claim", base_url=HTTPS, headers={"Accept": BROWSER, **headers})
+    assert_refused(answer, 400, "bad_csrf")
+
+
+def test_control_flask_wtfs_own_check_refuses_who_sends_no_referrer(app, client, monkeypatch):
+    monkeypatch.setitem(app.config, "WTF_CSRF_SSL_STRICT", True)
+    own = {"Accept": PROGRAM, "X-CSRFToken": page_token_over(client, HTTPS)}
+    assert client.post("/login", base_url=HTTPS, headers=own | {"Origin": OURS, **SAME}).status_code == 400
+
+
+def test_control_without_our_check_a_form_comes_from_anywhere(client, monkeypatch):
+    monkeypatch.setattr(security.OwnPages, "protect", CSRFProtect.protect)
+    own = {"Accept": PROGRAM, "X-CSRFToken": page_token_over(client, HTTPS), "Accept-Language": "en"}
+    assert_refused(client.post("/login", base_url=HTTPS, headers=own | {"Origin": EVIL}), 422, "invalid")
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "origin", "believed"),
+    [
+        ({"X-Forwarded-Host": "coupons.example"}, "https://coupons.example", True),
+        ({"X-Forwarded-Host": "coupons.example:8443"}, "https://coupons.example:8443", True),
+        ({"X-Forwarded-Host": "coupons.example:443"}, "https://coupons.example", True),
+        ({"X-Forwarded-Host": "Coupons.Example"}, "https://coupons.example", True),
+        ({"X-Forwarded-Host": "coupons.example"}, "https://localhost", False),
+        ({"X-Forwarded-Host": "coupons.example"}, "https://coupons.example:8443", False),
+        ({"X-Forwarded-Host": "evil.example, coupons.example"}, "https://coupons.example", True),
+        ({"X-Forwarded-Host": "evil.example, coupons.example"}, "https://evil.example", False),
+        ({}, "https://localhost", True),
+    ],
+)
+def test_behind_a_proxy_our_page_is_what_the_proxy_calls_it(changed, forwarded, origin, believed):
+    client = changed(TRUSTED_PROXIES=1)
+    headers = {"X-Forwarded-Proto": "https", "Accept": PROGRAM, "Accept-Language": "en"} | forwarded
+    page = client.get("/login", headers=headers)
+    client.set_cookie("__Host-session", cookies(page)["__Host-session"].value)
+    token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text)[1]
+    answer = client.post("/login", headers=headers | {"Origin": origin, "X-CSRFToken": token})
+    assert_refused(answer, *((422, "invalid") if believed else (400, "bad_csrf")))
+
+
+# Hosts
+
+HOSTS = [
+    "localhost",
+    "coupons.example",
+    "Coupons.Example.",
+    "a.b.c.example:65535",
+    "127.0.0.1:8000",
+    "[::1]",
+    "[::1]:8000",
+]
+HOSTS += ["xn--3e0b707e.example", "my_app:80", "1", "a" * 63 + ".example"]
+NO_HOSTS = [
+    ".x",
+    "..",
+    "a..b",
+    "a.b..",
+    "[::1",
+    "::1",
+    "[zz]",
+    "[::1]x",
+    "[1.2.3.4]",
+    "",
+    " ",
+    "a b",
+    "a/b",
+    "a\\b",
+    "a,b",
+    "a@b",
+]
+NO_HOSTS += [
+    "a:99999",
+    "a:0",
+    "a:",
+    ":80",
+    "a:80:90",
+    "a:-1",
+    "a:8o",
+    "-a",
+    "a-",
+    "xn--",
+    "xn--a",
+    "\xff",
+    "\xed\x95\x9c",
+    "a" * 64,
+]
+NO_HOSTS += [
+    "a." * 150 + "a",
+    "a" * 300,
+    "<script>",
+    "a%00",
+    "a?b",
+    "a#b",
+    "http://a",
+    "localhost, localhost",
+    "\u0661",
+]
+
+
+def under(client, host: str | None, path: str = "/login", accept: str = BROWSER, **options: object):
+    """Ask under a host exactly as it is written, None for none at all, as HTTP/1.0 does."""
+    app = client.application
+    answers = app.wsgi_app
+
+    def replace_host(environ: dict, start_response: object) -> object:
+        del environ["HTTP_HOST"]
+        if host is not None:
+            environ["HTTP_HOST"] = host
+        return answers(environ, start_response)
+
+    app.wsgi_app = replace_host
+    try:
+        return client.open(path, headers={"Accept": accept, "Accept-Language": "en"}, **options)
+    finally:
+        app.wsgi_app = answers
+
+
+@pytest.mark.parametrize("host", [*HOSTS, None])
+def test_a_host_is_answered(client, host):
+    assert under(client, host).status_code == under(client, host, "/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("host", NO_HOSTS)
+def test_what_is_no_host_is_told_so(client, host):
+    for path in ("/login", "/healthz", "/coupons/1/serving", "/nothing", "/login/", "/static/style.css"):
+        for accept in (BROWSER, PROGRAM) if "serving" not in path else (PROGRAM,):
+            answer = under(client, host, path, accept)
+            assert_refused(answer, 400, "bad_host")
+            assert answer.headers["X-Frame-Options"] == "DENY"
+            assert "Content-Security-Policy" in answer.headers
+
+
+def test_control_the_framework_alone_fails_at_such_a_host(app, client, monkeypatch):
+    app.testing = False
+    monkeypatch.setattr(app, "wsgi_app", app.extensions["hosts"].plain)
+    with pytest.raises(AttributeError, match="build"):
+        under(client, ".x")
+
+
+ALLOWED = ["coupons.example", ".shop.example", "[::1]", "쿠폰.example"]
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        *(("coupons.example", True), ("COUPONS.example:8443", True), ("coupons.example.", True)),
+        *(("www.coupons.example", False), ("xcoupons.example", False), ("coupons.example.evil", False)),
+        *(
+            ("shop.example", True),
+            ("a.shop.example", True),
+            ("a.b.shop.example", True),
+            ("ashop.example", False),
+        ),
+        *(("[::1]:80", True), ("[0:0:0:0:0:0:0:1]", True), ("[::2]", False), ("xn--hy1bo14a.example", True)),
+        *(
+            ("localhost", False),
+            ("127.0.0.1", False),
+            ("evil.example", False),
+            ("example", False),
+            (None, False),
+        ),
+    ],
+)
+def test_a_list_of_hosts_is_all_that_is_answered(changed, monkeypatch, host, allowed):
+    monkeypatch.setenv("ALLOWED_HOSTS", ", ".join(ALLOWED))
+    client = changed()
+    coupon = make_coupon()
+    for path in ("/login", "/nothing", f"/coupons/{coupon}/serving", f"/coupons/{coupon}/claim"):
+        answer = under(client, host, path)
+        assert (answer.status_code == 400) is not allowed, path
+    # A load balancer asks a machine by its number.
+    assert under(client, host, "/healthz").status_code == under(client, host, "/readyz").status_code == 200
+
+
+def test_the_lane_clicks_under_no_other_host(changed, monkeypatch):
+    monkeypatch.setenv("ALLOWED_HOSTS", "localhost")
+    client, coupon, user = changed(), make_coupon(), make_user()
+    path, token = f"/coupons/{coupon}/claim", {"csrf_token": sign_in(client, user)}
+    for host, status in (("evil.example", 400), ("localhost", 200)):
+        assert under(client, host, path, PROGRAM, method="POST", data=token).status_code == status
+
+
+def test_what_a_proxy_calls_us_is_looked_at_too(changed, monkeypatch):
+    monkeypatch.setenv("ALLOWED_HOSTS", "coupons.example")
+    client = changed(TRUSTED_PROXIES=1)
+    for named, status in (("coupons.example", 200), ("evil.example", 400), (".x", 400)):
+        assert client.get("/login", headers={"X-Forwarded-Host": named}).status_code == status
 
 
 # Headers
@@ -128,6 +413,7 @@ def test_every_answer_carries_the_headers(client):
         assert headers["X-Frame-Options"] == "DENY", address
         assert headers["Referrer-Policy"] == "same-origin", address
         assert headers["Cross-Origin-Opener-Policy"] == "same-origin", address
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin", address
         assert "camera=()" in headers["Permissions-Policy"], address
         assert "Cache-Control" in headers, address
         assert "Strict-Transport-Security" not in headers, address
@@ -166,3 +452,25 @@ def test_pages_of_one_person_are_kept_by_no_shared_cache(client):
             assert "Cookie" not in answer.headers.get("Vary", "")
         elif "Set-Cookie" in answer.headers or "csrf" in answer.text:
             assert "Cookie" in answer.headers["Vary"], address
+
+
+PUBLIC = ("/", "/login", "/register", "/coupons/{coupon}", "/receipts/verify")
+
+
+@pytest.mark.parametrize(
+    "address", [*PUBLIC, "/wallet", "/coupons/{coupon}/receipt", "/admin/", "/admin/coupons/new"]
+)
+def test_what_somebody_signed_in_sees_is_kept_by_nobody(client, address):
+    """Or the back button would show it after they have signed out."""
+    coupon, user = make_coupon(), make_user(role="operator")
+    issuing.claim(coupon, user.id)
+    address = address.format(coupon=coupon)
+    sign_in(client, user)
+    answer = visit(client, address)
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
+
+
+def test_control_who_is_not_signed_in_may_go_back_at_once(client):
+    coupon = make_coupon()
+    for address in PUBLIC:
+        assert visit(client, address.format(coupon=coupon)).headers["Cache-Control"] == "private, no-cache"

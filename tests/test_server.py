@@ -61,6 +61,34 @@ def test_an_app_without_templates_is_served_too(unfrozen):
     assert loaded(QuietWorker, lambda environ, start_response: [])[0] == 0
 
 
+ABSOLUTE = "GET http://.x/login HTTP/1.1\r\nHost: localhost"
+HOSTS = {
+    "one of ours": ("GET /login HTTP/1.1\r\nHost: localhost", 200),
+    "an absolute address": ("GET http://evil.example/login HTTP/1.1\r\nHost: localhost", 200),
+    "an absolute address of nothing": (ABSOLUTE, 200),
+    "none, as in HTTP/1.0": ("GET /login HTTP/1.0", 200),
+    "a dot": ("GET /login HTTP/1.1\r\nHost: .x", 400),
+    "a dot, for the health": ("GET /healthz HTTP/1.1\r\nHost: .x", 400),
+    "a dot, for a poll": ("GET /coupons/1/serving HTTP/1.1\r\nHost: .x", 400),
+    "empty": ("GET /login HTTP/1.1\r\nHost: ", 400),
+    "two": ("GET /login HTTP/1.1\r\nHost: localhost\r\nHost: evil.example", 400),
+    "half an address": ("GET /login HTTP/1.1\r\nHost: [::1", 400),
+    "long": ("GET /login HTTP/1.1\r\nHost: " + "a" * 300, 400),
+    "bytes": ("GET /login HTTP/1.1\r\nHost: \u00ff", 400),
+}
+
+
+@pytest.mark.parametrize("installation", ["sqlite"], indirect=True)
+def test_the_running_server_answers_every_host_with_no_error_of_its_own(installation):
+    for name, (head, status) in HOSTS.items():
+        answer = talk(installation.port, f"{head}\r\nConnection: close\r\n\r\n")
+        assert re.match(rf"HTTP/1\.[01] {status} ", answer), name
+        # gunicorn itself refuses a second host and bytes that are no text.
+        assert "\r\nX-Frame-Options: DENY\r\n" in answer or name in ("two", "bytes"), name
+        assert "evil.example" not in answer, name
+    assert "Traceback" not in installation.stderr
+
+
 def packets(
     response_class: type[Response], pieces: list[bytes], length: int | None, method: str = "GET"
 ) -> list[bytes]:

@@ -13,11 +13,13 @@ from webapp import (
     dashboard,
     errors,
     health,
+    hosts,
     page_scripts,
     presenting,
     receipts_page,
     security,
     sessions,
+    slashes,
     throttle,
     tickets,
     wallet,
@@ -34,6 +36,7 @@ def create_app(overrides: dict[str, Any] | None = None) -> Flask:
     app.config.from_mapping(overrides or {})
 
     init_stores(app)
+    hosts.init_app(app)
     security.init_app(app)  # first: the CSRF check reads the body already
     csrf.init_app(app)
     login.init_app(app)
@@ -48,6 +51,7 @@ def create_app(overrides: dict[str, Any] | None = None) -> Flask:
     cli.init_app(app)
     for module in (coupons, tickets, receipts_page, accounts, wallet, admin, health):
         app.register_blueprint(module.bp)
+    slashes.init_app(app)  # last: `admin` hides its pages before
     app.wsgi_app = Lane(app)  # type: ignore[method-assign]
     security.trust_proxies(app)
     return app

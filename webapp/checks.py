@@ -1,11 +1,14 @@
 """Refuse to start in a state in which a promise could not be kept. `python -m webapp.checks` runs the checks alone."""
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
+import pymysql
 import redis
 from environs import EnvError
 from redis.connection import parse_url
@@ -22,12 +25,23 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from webapp.config import DEFAULTS, SECRET_KEY_BYTES, load
+from webapp import strength
+from webapp.config import DEFAULTS, SECRET_KEY_BITS, SECRET_KEY_BYTES, load
 from webapp.extensions import Base, connect_redis, engine_options
 from webapp.models import Coupon, CouponIssue
 
 LINE, QUEUE = "REDIS_URL", "QUEUE_REDIS_URL"
 CLOCKS_APART_S = 1.0
+DRIVERS = frozenset({"mysql+pymysql", "mariadb+pymysql", "sqlite", "sqlite+pysqlite"})
+UTF8 = "utf8mb4"
+CONVERTED = f"CONVERT TO CHARACTER SET {UTF8} COLLATE {UTF8}_bin"
+CHARSETS = text(
+    "SELECT table_name, column_name, character_set_name FROM information_schema.columns "
+    f"WHERE table_schema = DATABASE() AND character_set_name <> '{UTF8}' UNION ALL "
+    "SELECT table_name, NULL, SUBSTRING_INDEX(table_collation, '_', 1) FROM information_schema.tables "
+    f"WHERE table_schema = DATABASE() AND table_collation NOT LIKE '{UTF8}%' ORDER BY 1, 2"
+)
+OUTDATED = "the tables of DATABASE_URL are not up to date; run: flask --app wsgi db upgrade"
 ISOLATION = {"mysql": "READ COMMITTED", "mariadb": "READ COMMITTED", "sqlite": "SERIALIZABLE"}
 
 
@@ -58,26 +72,40 @@ def read_settings() -> dict[str, Any]:
 
 
 def _check_secret(secret: str) -> None:
-    if len(secret.encode()) < SECRET_KEY_BYTES:
-        _refuse(
-            f"SECRET_KEY must be set to at least {SECRET_KEY_BYTES} random bytes, "
-            "e.g. from: python -c 'import secrets; print(secrets.token_hex(32))'"
-        )
+    random = "e.g. from: python -c 'import secrets; print(secrets.token_hex(32))'"
+    if len(secret.encode(errors="replace")) < SECRET_KEY_BYTES:
+        _refuse(f"SECRET_KEY must be set to at least {SECRET_KEY_BYTES} random bytes, {random}")
+    if strength.bits(secret) < SECRET_KEY_BITS:
+        _refuse(f"SECRET_KEY is made of known words or repeats itself; it must be random, {random}")
 
 
 def _check_database_url(url: str) -> None:
+    wanted = f"an address such as mysql+pymysql://user:password@host/name?charset={UTF8}"
     try:
-        make_url(url).get_dialect()
-    except ArgumentError:
-        _refuse(
-            "DATABASE_URL is not an address such as mysql+pymysql://user:password@host/name?charset=utf8mb4"
-        )
+        address = make_url(url)
+        if address.drivername not in DRIVERS:
+            _refuse(f"DATABASE_URL speaks {address.drivername}; it has to be {wanted}, or sqlite:////path")
+        if address.database in (None, "", ":memory:"):
+            _refuse(f"DATABASE_URL names no database; it has to be {wanted}, or sqlite:////path")
+        charset = address.query.get("charset", UTF8)
+        if charset != UTF8:
+            _refuse(f"DATABASE_URL speaks the charset {charset}; end it with ?charset={UTF8}")
+        _args, options = address.get_dialect()().create_connect_args(address)
+        if address.get_backend_name() != "sqlite":
+            pymysql.Connection(**options, defer_connect=True)
+    except (ArgumentError, TypeError, ValueError) as error:
+        _refuse(f"DATABASE_URL is not {wanted} ({error})")
 
 
 def _check_redis_url(name: str, url: str) -> None:
     try:
         parse_url(url)  # type: ignore[no-untyped-call]
-    except ValueError as error:
+        connect_redis(url).connection_pool.make_connection()
+        if not re.fullmatch(r"/?\d*", urlsplit(url).path) and not url.startswith("unix:"):
+            raise ValueError("behind the host stands the number of a database, or nothing")
+        if url.startswith("unix:") and not urlsplit(url).path:
+            raise ValueError("it names no socket")
+    except (ValueError, TypeError, redis.RedisError) as error:
         _refuse(f"{name} is not an address of a Redis ({error})")
 
 
@@ -104,6 +132,8 @@ def _check_sql(settings: dict[str, Any]) -> None:
     try:
         with engine.connect() as connection:
             _check_isolation(connection)
+            _check_columns(connection)
+            _check_charset(connection)
             _check_constraints(connection)
             if connection.dialect.name != "sqlite":
                 now = connection.scalar(text("SELECT UNIX_TIMESTAMP(NOW(6))"))
@@ -120,11 +150,42 @@ def _check_isolation(connection: Connection) -> None:
         _refuse(f"the sessions of DATABASE_URL have the isolation level {level}; it has to be {wanted}")
 
 
-def _check_constraints(connection: Connection) -> None:
+def _check_columns(connection: Connection) -> None:
+    """Refuse tables that are older than this code. Newer ones are welcome, as long as rows can be added to them."""
     known = inspect(connection)
     tables = set(known.get_table_names())
-    if not set(Base.metadata.tables) <= tables:
-        _refuse("the tables of DATABASE_URL are not up to date; run: flask --app wsgi db upgrade")
+    for table in Base.metadata.sorted_tables:
+        columns = (
+            {each["name"]: each for each in known.get_columns(table.name)} if table.name in tables else {}
+        )
+        if missing := [column.name for column in table.columns if column.name not in columns]:
+            _refuse(f"{table.name} has no {', '.join(missing)}: {OUTDATED}")
+        for name in columns.keys() - {column.name for column in table.columns}:
+            if not columns[name]["nullable"] and columns[name]["default"] is None:
+                _refuse(f"{table.name}.{name} is of a newer version, and needs a default; run that version")
+
+
+def _check_charset(connection: Connection) -> None:
+    """Refuse what cannot hold every character: MySQL turns those it cannot hold into errors, or question marks."""
+    if connection.dialect.name == "sqlite":
+        return
+    charset, name = connection.execute(text("SELECT @@character_set_database, DATABASE()")).one()
+    columns = connection.execute(CHARSETS).all()
+    ours = {
+        (table.name, column.name)
+        for table in Base.metadata.sorted_tables
+        for column in (table, *table.columns)
+    }
+    wrong = [(table, column, other) for table, column, other in columns if (table, column or table) in ours]
+    mend = [] if charset == UTF8 else [f"ALTER DATABASE `{name}` CHARACTER SET {UTF8}"]
+    mend += [f"ALTER TABLE {table} {CONVERTED}" for table in dict.fromkeys(table for table, _, _ in wrong)]
+    if mend:
+        seen = sorted({charset, *(other for _, _, other in wrong)} - {UTF8})
+        _refuse(f"DATABASE_URL is {', '.join(seen)} and not all {UTF8}; run in it: {'; '.join(mend)}")
+
+
+def _check_constraints(connection: Connection) -> None:
+    known = inspect(connection)
     for table in (Coupon.__table__, CouponIssue.__table__):
         assert isinstance(table, Table)
         present = {str(each["name"]) for each in known.get_unique_constraints(table.name)}

@@ -41,7 +41,7 @@ DEFAULT_PORT = "8000"
 
 
 def init_app(app: Flask) -> None:
-    for command in (users, coupons, audit, rehearse, reconcile, plan_capacity):
+    for command in (users, coupons, audit, rehearse, reconcile, plan_capacity, Migrations("db")):
         app.cli.add_command(command)
 
 
@@ -62,7 +62,7 @@ def one_line_errors() -> Iterator[None]:
     except SQLAlchemyError as error:
         first_line = str(error).splitlines()[0]
         raise click.ClickException(
-            f"SQL failed, perhaps `flask --app wsgi db upgrade` was not run: {first_line}"
+            f"SQL failed: {first_line} (for tables that are not up to date: `flask --app wsgi db upgrade`)"
         ) from error
 
 
@@ -78,6 +78,18 @@ class Group(OneLineErrors, AppGroup):
 
 class Command(OneLineErrors, click.Command):
     pass
+
+
+class Migrations(click.Group):
+    """Flask-Migrate's commands, imported when one of them is asked for: each web process is 11 MB smaller."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, help="The tables: bring them up to date, and look where they are.")
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        theirs = import_string("flask_migrate.cli.db")
+        group = Group(self.name, params=theirs.params, callback=theirs.callback, commands=theirs.commands)
+        return group.make_context(*args, **options)
 
 
 class Moment(click.ParamType[datetime]):

@@ -1,46 +1,66 @@
 """Settings: every one comes from the environment, and this is the only list of them."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from environs import Env
+from environs import Env, EnvError
 from marshmallow.validate import Range
 
-SECRET_KEY_BYTES = 32
-"""The least length of SECRET_KEY that the server processes start with."""
+from webapp.hosts import allowed_name
+
+SECRET_KEY_BYTES, SECRET_KEY_BITS = 32, 75
+"""What SECRET_KEY has at least, in length and in `webapp.strength.bits`, where a server process starts."""
 
 
 def load() -> dict[str, Any]:
-    """Read the settings from the environment.
+    """Read the settings from the environment; one that is empty counts as not set.
 
     Without REDIS_URL and DATABASE_URL they name the embedded stores that `make run` starts under VAR_DIR.
     Raises environs.EnvError, which names the variable, when a value cannot be read.
     """
     env = Env()
-    var = Path(env.str("VAR_DIR", "var")).resolve()
-    redis_url = env.str("REDIS_URL", "") or f"unix://{var}/valkey.sock"
+
+    def read(kind: Callable[..., Any], name: str, default: Any, **rules: Any) -> Any:
+        return kind(name, **rules) if os.environ.get(name, "").strip() else default
+
+    var = Path(read(env.str, "VAR_DIR", "var")).resolve()
+    redis_url = read(env.str, "REDIS_URL", f"unix://{var}/valkey.sock")
     return {
         "VAR_DIR": var,
         # Signs sessions, CSRF tokens and receipts.
-        "SECRET_KEY": env.str("SECRET_KEY", "") or _local_secret(var),
-        "SQLALCHEMY_DATABASE_URI": env.str("DATABASE_URL", "") or f"sqlite:///{var}/firstcome.db",
+        "SECRET_KEY": read(env.str, "SECRET_KEY", None) or _local_secret(var),
+        "SQLALCHEMY_DATABASE_URI": read(env.str, "DATABASE_URL", f"sqlite:///{var}/firstcome.db"),
         # The lines, and RQ's queue: one server or two.
         "REDIS_URL": redis_url,
-        "QUEUE_REDIS_URL": env.str("QUEUE_REDIS_URL", "") or redis_url,
+        "QUEUE_REDIS_URL": read(env.str, "QUEUE_REDIS_URL", redis_url),
         # Start with a Redis that keeps no append-only file, because replicas stand in for one.
-        "ALLOW_REDIS_WITHOUT_AOF": env.bool("ALLOW_REDIS_WITHOUT_AOF", False),
+        "ALLOW_REDIS_WITHOUT_AOF": read(env.bool, "ALLOW_REDIS_WITHOUT_AOF", False),
+        # Where gunicorn listens, and its processes; deploy/web.py reads them by itself.
+        "PORT": read(env.int, "PORT", 8000, validate=Range(min=1, max=65535)),
+        "WEB_CONCURRENCY": read(env.int, "WEB_CONCURRENCY", None, validate=Range(min=1, max=1000)),
+        # The hosts that we are, or every one; with a dot in front all below it too.
+        "ALLOWED_HOSTS": _allowed_hosts(read(env.str, "ALLOWED_HOSTS", "")),
         # How many proxies in front of gunicorn set X-Forwarded-For and -Proto.
-        "TRUSTED_PROXIES": env.int("TRUSTED_PROXIES", 0, validate=Range(min=0, max=5)),
+        "TRUSTED_PROXIES": read(env.int, "TRUSTED_PROXIES", 0, validate=Range(min=0, max=5)),
         # Password hashes at a time in one process; each takes 32 MB and about 0.3 s of a core.
-        "HASHES_AT_ONCE": env.int("HASHES_AT_ONCE", 2, validate=Range(min=1, max=64)),
+        "HASHES_AT_ONCE": read(env.int, "HASHES_AT_ONCE", 2, validate=Range(min=1, max=64)),
         # Of one IPv4 address or IPv6 /64; an office, a campus and many telephones share one.
-        "SIGN_INS_PER_MINUTE": env.int("SIGN_INS_PER_MINUTE", 100, validate=Range(min=1)),
-        "REGISTRATIONS_PER_HOUR": env.int("REGISTRATIONS_PER_HOUR", 30, validate=Range(min=1)),
+        "SIGN_INS_PER_MINUTE": read(env.int, "SIGN_INS_PER_MINUTE", 100, validate=Range(min=1)),
+        "REGISTRATIONS_PER_HOUR": read(env.int, "REGISTRATIONS_PER_HOUR", 30, validate=Range(min=1)),
         # How long to wait for an answer of MySQL; gunicorn.conf.py sets less for the web, where people wait.
-        "SQL_ANSWER_S": env.float("SQL_ANSWER_S", 10, validate=Range(min=0.1, max=300)),
+        "SQL_ANSWER_S": read(env.float, "SQL_ANSWER_S", 10, validate=Range(min=0.1, max=300)),
         # Polls a second that all open pages together may cost; the pages are told to slow down to it.
-        "POLLS_PER_SECOND": env.int("POLLS_PER_SECOND", 2000, validate=Range(min=1)),
+        "POLLS_PER_SECOND": read(env.int, "POLLS_PER_SECOND", 2000, validate=Range(min=1)),
     }
+
+
+def _allowed_hosts(text: str) -> list[str]:
+    try:
+        return [allowed_name(host) for host in text.replace(",", " ").split()]
+    except ValueError as error:
+        raise EnvError(f"ALLOWED_HOSTS: {error}") from error
 
 
 def _local_secret(var: Path) -> str | None:
@@ -60,6 +80,8 @@ DEFAULTS: dict[str, Any] = {
     # A page that was opened an hour before the start must still be able to claim.
     "WTF_CSRF_TIME_LIMIT": None,
     "WTF_CSRF_CHECK_DEFAULT": True,
+    # `webapp.security.OwnPages` asks where a form comes from.
+    "WTF_CSRF_SSL_STRICT": False,
     "SEND_FILE_MAX_AGE_DEFAULT": 300,
     "BABEL_DEFAULT_LOCALE": "ko",
     "BABEL_DEFAULT_TIMEZONE": "Asia/Seoul",

@@ -16,6 +16,7 @@ from webapp.issuing import Refused, Serving, Ticket
 from webapp.models import CLOSED, DRAFT, PAUSED, Coupon, utcnow
 from webapp.policy import coupon_by_id
 from webapp.presenting import LANGUAGES
+from webapp.security import cookie_name
 from webapp.tickets import presented_refusal, receipt_for, ticket_of
 
 bp = Blueprint("coupons", __name__)
@@ -83,9 +84,9 @@ def language(code: str) -> Response:
     if code not in LANGUAGES:
         raise Refused("not_found")
     response = make_response(redirect(safe_next(request.args.get("next")), 303))
-    response.set_cookie(
-        "lang", code, max_age=365 * 24 * 3600, samesite="Lax", secure=request.is_secure, httponly=True
-    )
+    secure = request.is_secure
+    name = cookie_name("lang", secure=secure)
+    response.set_cookie(name, code, max_age=365 * 24 * 3600, samesite="Lax", secure=secure, httponly=True)
     return response
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from flask import Flask, Response, abort, request
 from flask_wtf.csrf import generate_csrf
+from redis.exceptions import ResponseError
 from rq import Queue, Worker
-from rq.exceptions import NoSuchJobError
+from rq.exceptions import DeserializationError, InvalidJobOperation, NoSuchJobError, TimeoutFormatError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
@@ -21,18 +22,29 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from webapp.errors import problem
 from webapp.extensions import QUEUE_NAME, bell_queue, csrf
-from webapp.malformed import ERRORS, going_on, is_malformed
+from webapp.malformed import ERRORS, is_malformed, set_queue_aside
 
 URL_PREFIX = "/admin/rq"
 CSRF_COOKIE = "_csrf_token"
 """Where the dashboard's script looks for the token that it sends as X-CSRFToken."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 REGISTRIES = frozenset({"queued", "scheduled", "deferred", "started", "finished", "failed", "canceled"})
+ORDERS = frozenset({"asc", "dsc"})
 MOST_PER_PAGE = 200
+
+UNREADABLE = (
+    ValueError,
+    AssertionError,
+    TimeoutFormatError,
+    DeserializationError,
+    InvalidJobOperation,
+    ResponseError,
+)
 
 # An underscore template prints raw with <%= and escaped with <%-. The one kind that escapes by itself starts with $.
 _RAW_OUTPUT = re.compile(r"<%=(?!\s*\$)")
 _QUEUE_NAME = re.compile(r"[\w.:-]{1,100}", re.ASCII)
+_JOB_ID = re.compile(r"[\w-]{1,100}", re.ASCII)
 _SCRIPT_TAG = re.compile(r"<script(?=[\s>])")
 
 
@@ -60,7 +72,29 @@ class ShownJob(Job):
 
 
 class ShownQueue(Queue):
+    """A queue without what nobody of ours can have put there."""
+
     job_class = ShownJob
+
+    @classmethod
+    def all(cls, connection: Any, *_ours: Any, **_alone: Any) -> list[Queue]:
+        names = (key.decode(errors="replace") for key in connection.smembers(cls.redis_queues_keys))
+        ours = (name.removeprefix(cls.redis_queue_namespace_prefix) for name in names)
+        return [cls(name, connection=connection) for name in ours if _QUEUE_NAME.fullmatch(name)]
+
+    def fetch_job(self, job_id: str) -> Job | None:
+        try:
+            return super().fetch_job(job_id)
+        except UNREADABLE:
+            return None
+
+    def compact(self) -> None:
+        """Drop what is no job any more; an empty queue stays as it is."""
+        try:
+            super().compact()  # type: ignore[no-untyped-call]
+        except ResponseError as error:
+            if self.count:
+                raise error
 
 
 class ShownWorker(Worker):
@@ -98,7 +132,9 @@ def _sensible(arguments: dict[str, Any]) -> bool:
     return (
         arguments.get("instance_number", 0) == 0
         and _QUEUE_NAME.fullmatch(arguments.get("queue_name") or QUEUE_NAME) is not None
+        and _JOB_ID.fullmatch(arguments.get("job_id", "any")) is not None
         and arguments.get("registry_name") in REGISTRIES | {None}
+        and arguments.get("order") in ORDERS | {None}
         and all(number.isascii() and number.isdigit() and len(number) <= 9 for number in (per_page, page))
         and 1 <= int(per_page) <= MOST_PER_PAGE
         and int(page) >= 1
@@ -119,13 +155,6 @@ def _harden(response: Response) -> Response:
     return response
 
 
-def _unreadable(error: Exception) -> Any:
-    """Set aside what stands in Redis and is none of RQ's writing; the page finds the rest when it is opened again."""
-    with going_on(bell_queue()):
-        raise error
-    return problem("not_found")
-
-
 def _content_security_policy(nonce: str) -> str:
     # Its templates are compiled by underscore, which needs eval; its markup carries style attributes.
     return (
@@ -135,11 +164,23 @@ def _content_security_policy(nonce: str) -> str:
     )
 
 
+def _unreadable(error: Exception) -> Response:
+    """Answer for what Redis holds and nobody can read, and set it aside; a Redis that refuses to work is busy.
+
+    The page finds the rest when it is opened again.
+    """
+    if isinstance(error, ResponseError) and "WRONGTYPE" not in str(error):
+        return problem("busy")
+    if is_malformed(error):
+        set_queue_aside(bell_queue())
+    return problem("unreadable")
+
+
 web.config.serializer = JSONSerializer
 web.Job, web.Queue, web.Worker, web.requeue_job = ShownJob, ShownQueue, ShownWorker, requeue_shown
 # Its own hook opens a connection by itself for each request, with a parser that does not know our addresses.
 blueprint.before_request_funcs[None] = [_guard]
 blueprint.after_request(_harden)
 blueprint.register_error_handler(NoSuchJobError, lambda _error: problem("not_found"))
-for _kind in ERRORS:
+for _kind in {*ERRORS, *UNREADABLE}:
     blueprint.register_error_handler(_kind, _unreadable)

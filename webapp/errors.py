@@ -13,7 +13,7 @@ from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, SecurityError
 
 from webapp.issuing import Refused
 from webapp.passwords import WAIT_S, TooManyFromNetwork, TooManyHashes
@@ -43,6 +43,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(
         TooManyFromNetwork, lambda error: problem("limited", retry_ms=int(WAIT_S * 1000))
     )
+    app.register_error_handler(SecurityError, lambda error: problem("bad_host"))
     app.register_error_handler(HTTPException, _http_error)
     for overload in (redis.RedisError, OperationalError, PoolTimeout, TooManyHashes):
         app.register_error_handler(overload, _busy)
@@ -197,6 +198,11 @@ def _problems() -> dict[str, Problem]:
             _("Please try again"),
             _("The page was out of date. Open it again and press the button once more."),
         ),
+        "bad_host": Problem(
+            400,
+            _("This is not our address"),
+            _("This page does not exist under this name. Open it by its usual address."),
+        ),
         "wrong_credentials": Problem(
             401, _("Not signed in"), _("The e-mail address or the password is wrong.")
         ),
@@ -212,6 +218,11 @@ def _problems() -> dict[str, Problem]:
             422,
             _("Please check what you typed"),
             _("Something is missing or not right. Each field says what."),
+        ),
+        "unreadable": Problem(
+            422,
+            _("This cannot be shown"),
+            _("What Redis holds here is not as we write it, or not in a state for this."),
         ),
         "busy": Problem(503, _("Very busy"), _("Very busy. Retrying automatically")),
         "error": Problem(500, *_http_words(500)),

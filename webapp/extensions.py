@@ -11,7 +11,6 @@ from flask import Flask, current_app
 from flask_babel import Babel
 from flask_login import LoginManager
 from flask_sqlalchemy import SQLAlchemy
-from flask_wtf import CSRFProtect
 from redis.backoff import NoBackoff
 from redis.exceptions import ReadOnlyError
 from redis.retry import Retry
@@ -25,6 +24,7 @@ from werkzeug.local import LocalProxy
 
 from webapp import sqlite
 from webapp.scripts import ScriptRedis
+from webapp.security import OwnPages
 
 QUEUE_NAME = "admission"
 """The one RQ queue. A worker listens to this queue alone: with two, a job that it takes can be lost."""
@@ -55,7 +55,7 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(model_class=Base)
 login = LoginManager()
-csrf = CSRFProtect()
+csrf = OwnPages()
 babel = Babel()
 
 

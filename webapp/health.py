@@ -1,18 +1,39 @@
 """Is the process alive, and can it do its work?"""
 
+from collections.abc import Mapping
 from typing import Any
 
 import redis
 from flask import Blueprint, Response, current_app, jsonify
 from rq import Worker
-from sqlalchemy import text
+from sqlalchemy import false, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp import malformed, swallowed
 from webapp.extensions import SWEEPER_ALIVE_KEY, bell_queue, db, line_redis
 from webapp.malformed import going_on
+from webapp.models import Coupon
+from webapp.scripts import ScriptRedis
 
 bp = Blueprint("health", __name__)
+
+PROBE_KEY, PROBE_MS = "probe", 1000
+READ_ONLY = "read only"
+REDIS_SAYS = {
+    **dict.fromkeys(("ReadOnlyError", "READONLY"), READ_ONLY),
+    **dict.fromkeys(("OutOfMemoryError", "OOM"), "full"),
+    **dict.fromkeys(("BusyLoadingError", "LOADING"), "loading its file"),
+    **dict.fromkeys(("AuthenticationError", "NoPermissionError", "NOAUTH", "NOPERM"), "no permission"),
+    "MISCONF": "cannot save",
+    "NOREPLICAS": "too few replicas",
+    "MASTERDOWN": "its master is away",
+    "BUSY": "held up by a script",
+}
+SQL_SAYS = {
+    **dict.fromkeys(("(1290,", "(1792,", "(1836,", "(3100,"), READ_ONLY),
+    **dict.fromkeys(("(1044,", "(1045,", "(1142,"), "no permission"),
+    **dict.fromkeys(("(1054,", "(1146,", "no such table"), "not up to date"),
+}
 
 
 @bp.get("/healthz")
@@ -23,12 +44,13 @@ def healthz() -> Response:
 
 @bp.get("/readyz")
 def readyz() -> tuple[Response, int]:
-    """Tell of each part; 503 when a store does not answer.
+    """Tell of each part; 503 when people could not be served.
 
-    Workers and the sweeper are told, but do not count: without them people still get their tickets, in order.
+    An SQL server that may only be read is told and does not count: tickets are given all the same. Nor do workers
+    and the sweeper.
     """
     parts: dict[str, Any] = {"redis": _redis(), "queue": _queue(), "sql": _sql()}
-    ready = all(part == "ok" for part in parts.values())
+    ready = parts["redis"] == parts["queue"] == "ok" and parts["sql"] in ("ok", READ_ONLY)
     parts["workers"] = _workers() if parts["queue"] == "ok" else 0
     parts["sweeper"] = parts["redis"] == "ok" and bool(line_redis().exists(SWEEPER_ALIVE_KEY))
     aside = malformed.counts() if parts["redis"] == "ok" else {}
@@ -39,28 +61,37 @@ def readyz() -> tuple[Response, int]:
 
 
 def _redis() -> str:
-    return _answers(line_redis())
+    return _takes_writes(line_redis())
 
 
 def _queue() -> str:
-    return _answers(current_app.extensions["bells"])
+    return _takes_writes(current_app.extensions["bells"])
 
 
-def _answers(connection: redis.Redis) -> str:
+def _takes_writes(connection: ScriptRedis) -> str:
+    """Return "ok" when a script can write, on the same way as a click does; else what is wrong."""
     try:
-        connection.ping()
+        connection.run_script("probe", [PROBE_KEY], [PROBE_MS])
     except redis.RedisError as error:
-        return type(error).__name__
+        return _in_words(error, REDIS_SAYS)
     return "ok"
 
 
 def _sql() -> str:
+    """Return "ok" when rows can be written; else what is wrong. SQLite is only read: a write waits for its lock."""
     try:
         with db.engine.connect() as connection:
-            connection.execute(text("SELECT 1"))
+            nothing = update(Coupon).where(false()).values(revision=Coupon.revision)
+            connection.execute(text("SELECT 1") if db.engine.name == "sqlite" else nothing)
     except SQLAlchemyError as error:
-        return type(error).__name__
+        return _in_words(error, SQL_SAYS)
     return "ok"
+
+
+def _in_words(error: Exception, words: Mapping[str, str]) -> str:
+    """Return what is wrong in words, by what the store says, or else the kind of error."""
+    said = f"{type(error).__name__} {error}"
+    return next((word for sign, word in words.items() if sign in said), type(error).__name__)
 
 
 def _workers() -> int:

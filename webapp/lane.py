@@ -29,9 +29,10 @@ from werkzeug.utils import redirect
 from webapp import issuing
 from webapp.accounts import Visitor, load_visitor
 from webapp.errors import STORE_FAILED
+from webapp.hosts import Hosts
 from webapp.issuing import Refused
 from webapp.seals import Seal
-from webapp.security import common_headers
+from webapp.security import KEPT_BY_NOBODY, common_headers, cookie_name, is_from_us
 from webapp.tickets import (
     SERVING_FRESH_S,
     SHOWN_REFUSALS,
@@ -71,12 +72,14 @@ class Lane:
         interface = app.session_interface
         assert isinstance(interface, SecureCookieSessionInterface)
         self.app, self.plain = app, app.wsgi_app
+        self.hosts: Hosts = app.extensions["hosts"]
         sessions = interface.get_signing_serializer(app)
         self.sessions = Seal(sessions) if sessions else None
         self.session_s = int(app.permanent_session_lifetime.total_seconds())
         self.tokens = Seal(URLSafeTimedSerializer(app.secret_key or "", salt="wtf-csrf-token"))
-        self.cookie = f"{app.config['SESSION_COOKIE_NAME']}="
+        name = app.config["SESSION_COOKIE_NAME"]
         self.ended = app.extensions["ended_sessions"]
+        self.cookies = {secure: f"{cookie_name(name, secure=secure)}=" for secure in (False, True)}
         self.kept: dict[tuple[object, ...], Any] = {}
         self.first = threading.Lock()
         self.answers: dict[tuple[str, str | None], Callable[[int, Environ], Answer | None]] = {
@@ -97,7 +100,7 @@ class Lane:
     def _answer(self, environ: Environ) -> Answer | None:
         """Return the answer to a request that is in order, or None for every other."""
         found = ADDRESS.fullmatch(environ["PATH_INFO"])
-        if found is None or not _is_plain(environ):
+        if found is None or not _is_plain(environ) or not self.hosts.know(environ):
             return None
         answer = self.answers.get((environ["REQUEST_METHOD"], found[2]))
         if answer is None:
@@ -127,7 +130,7 @@ class Lane:
             return self._refusal(coupon_id, refused, environ)
         if _wants_json(environ):
             body = ticket_json(coupon_id, _visitor(session).id, ticket, claimed_next_ms(coupon_id, ticket))
-            return "200 OK", _headers("application/json", "no-store", body, environ), body
+            return "200 OK", _headers("application/json", KEPT_BY_NOBODY, body, environ), body
         return self._to_page(coupon_id, "already" if ticket.state == "issued" else None, environ)
 
     def _ticket(self, coupon_id: int, environ: Environ) -> Answer | None:
@@ -139,7 +142,7 @@ class Lane:
         if ticket.state == "none" and "HTTP_X_TICKET_RECEIPT" in environ:
             return None
         body = ticket_json(coupon_id, user_id, ticket, ticket_next_ms(coupon_id, ticket))
-        return "200 OK", _headers("application/json", "no-store", body, environ), body
+        return "200 OK", _headers("application/json", KEPT_BY_NOBODY, body, environ), body
 
     def _serving(self, coupon_id: int, environ: Environ) -> Answer:
         self.ended.be_ready()
@@ -223,13 +226,12 @@ class Lane:
 
     def _session(self, environ: Environ) -> Session | None:
         """Return the signed session of somebody who is signed in, if there is nothing unusual about it."""
-        cookies = [
-            part for part in environ.get("HTTP_COOKIE", "").split("; ") if part.startswith(self.cookie)
-        ]
+        name = self.cookies[_is_secure(environ)]
+        cookies = [part for part in environ.get("HTTP_COOKIE", "").split("; ") if part.startswith(name)]
         if len(cookies) != 1 or self.sessions is None:
             return None
         try:
-            session = self.sessions.read(cookies[0][len(self.cookie) :], max_age_s=self.session_s)
+            session = self.sessions.read(cookies[0][len(name) :], max_age_s=self.session_s)
         except ValueError:
             return None
         if not isinstance(session, dict) or not NEEDED_FIELDS <= session.keys() <= SESSION_FIELDS:
@@ -240,8 +242,8 @@ class Lane:
         return session if session["visitor"] else None
 
     def _from_our_page(self, session: Session, environ: Environ) -> bool:
-        """Whether the request brings a CSRF token of this session, and over https is referred by a page of ours."""
-        if _is_secure(environ) and not _refers_to_us(environ):
+        """Whether the request brings a CSRF token of this session, and over https comes from a page of ours."""
+        if _is_secure(environ) and not is_from_us(environ):
             return False
         try:
             token = self.tokens.read(_csrf_token(environ))
@@ -277,12 +279,9 @@ def _is_secure(environ: Environ) -> bool:
 
 def _language(environ: Environ) -> tuple[object, ...]:
     """Return all that the choice of a language looks at."""
-    chosen = [part for part in environ.get("HTTP_COOKIE", "").split("; ") if part.startswith("lang=")]
+    name = f"{cookie_name('lang', secure=_is_secure(environ))}="
+    chosen = [part for part in environ.get("HTTP_COOKIE", "").split("; ") if part.startswith(name)]
     return (environ.get("HTTP_ACCEPT_LANGUAGE"), *chosen)
-
-
-def _refers_to_us(environ: Environ) -> bool:
-    return str(environ.get("HTTP_REFERER", "")).startswith(f"https://{environ.get('HTTP_HOST', '')}/")
 
 
 def _csrf_token(environ: Environ) -> str:
@@ -310,7 +309,7 @@ def _headers(content_type: str, cache_control: str, body: bytes, environ: Enviro
 
 def _redirection(address: str, environ: Environ) -> Answer:
     response = redirect(address, 303)
-    headers = _headers("text/html; charset=utf-8", "private, no-cache", response.data, environ)
+    headers = _headers("text/html; charset=utf-8", KEPT_BY_NOBODY, response.data, environ)
     return "303 SEE OTHER", [*headers, ("Location", response.location)], response.data
 
 

@@ -19,6 +19,7 @@ from webapp.codes import grouped
 from webapp.issuing import REVOKED, Serving, Ticket, is_revoked
 from webapp.moments import SEOUL
 from webapp.page_scripts import served_script
+from webapp.security import cookie_name
 
 LANGUAGES = ("ko", "en")
 PATTERNS = {"ko": "M월 d일 (E) HH:mm", "en": "MMM d (E), HH:mm"}
@@ -43,7 +44,7 @@ def locale() -> str:
     """Return the language of this visitor: the chosen one, else the browser's, else Korean."""
     if not has_request_context():
         return LANGUAGES[0]
-    chosen = request.cookies.get("lang")
+    chosen = request.cookies.get(cookie_name("lang", secure=request.is_secure))
     if chosen in LANGUAGES:
         return chosen
     return request.accept_languages.best_match(LANGUAGES) or LANGUAGES[0]

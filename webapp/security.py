@@ -1,7 +1,11 @@
 """What every answer carries and what no request may bring."""
 
-from flask import Flask, Response, abort, request
+from typing import Any
+
+from flask import Flask, Response, abort, g, request
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
+from flask_login import current_user
+from flask_wtf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 CONTENT_SECURITY_POLICY = (
@@ -12,23 +16,18 @@ HEADERS = {
     "Cache-Control": "private, no-cache",
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    # Flask-WTF's check over https needs the referrer of our own pages.
+    # Browsers that say nothing else of where a form comes from say it in the referrer.
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
 HSTS = "max-age=31536000"
+KEPT_BY_NOBODY = "no-store"
+"""For whoever is signed in: the back button shows no codes to whoever comes after them."""
 
-
-class SessionCookies(SecureCookieSessionInterface):
-    def get_cookie_secure(self, app: Flask) -> bool:
-        return request.is_secure
-
-    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        # What shared caches may keep carries no cookie and, with no `Vary`, is one copy for everybody.
-        if not response.cache_control.public:
-            super().save_session(app, session, response)
+Environ = dict[str, Any]
 
 
 def init_app(app: Flask) -> None:
@@ -43,10 +42,7 @@ def _refuse_transfer_encoding() -> None:
         abort(411)
 
 
-def trust_proxies(app: Flask) -> None:
-    """Believe what that many proxies in front say of the client; nothing that comes before sees it."""
-    if proxies := app.config["TRUSTED_PROXIES"]:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
+# Headers
 
 
 def common_headers(secure: bool) -> dict[str, str]:
@@ -55,8 +51,78 @@ def common_headers(secure: bool) -> dict[str, str]:
 
 
 def _add_headers(response: Response) -> Response:
+    # Who is signed in is asked last: with the question an answer becomes one of a session.
+    if "Cache-Control" not in response.headers and current_user.is_authenticated:
+        response.headers["Cache-Control"] = KEPT_BY_NOBODY
     present = {name.lower() for name, _ in response.headers}
     for name, value in common_headers(request.is_secure).items():
         if name.lower() not in present:
             response.headers.add(name, value)
     return response
+
+
+# Cookies
+
+
+def cookie_name(name: str, *, secure: bool) -> str:
+    """Return the name under which a cookie goes over https or not.
+
+    A browser takes `__Host-` only over https, for the whole of this host and from no other: what a neighbour or
+    somebody on the wire plants under the plain name is not looked at.
+    """
+    return f"__Host-{name}" if secure else name
+
+
+class SessionCookies(SecureCookieSessionInterface):
+    def get_cookie_name(self, app: Flask) -> str:
+        return cookie_name(app.config["SESSION_COOKIE_NAME"], secure=request.is_secure)
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return request.is_secure
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        # What shared caches may keep carries no cookie and, with no `Vary`, is one copy for everybody.
+        if not response.cache_control.public:
+            super().save_session(app, session, response)
+
+
+# Where a form comes from
+
+
+class OwnPages(CSRFProtect):  # type: ignore[misc]
+    """Flask-WTF's check of the token, and over https our own of where the form comes from.
+
+    Flask-WTF's own wants a referrer, which browsers inside of other apps do not send.
+    """
+
+    def protect(self, *args: Any, **options: Any) -> None:
+        super().protect(*args, **options)
+        if g.get("csrf_valid") and request.is_secure and not is_from_us(request.environ):
+            self._error_response("The request does not come from a page of ours.")
+
+
+def is_from_us(environ: Environ) -> bool:
+    """Whether the browser says that a request over https comes from a page of this very host.
+
+    It says so in Sec-Fetch-Site, in Origin, or, where it sends neither, in the referrer. Whoever says nothing is not
+    believed: every browser that is served says one of them with a form.
+    """
+    ours = _origin(f"https://{environ.get('HTTP_HOST', '')}")
+    site, origin = environ.get("HTTP_SEC_FETCH_SITE") or "none", environ.get("HTTP_ORIGIN") or None
+    if site not in ("none", "same-origin"):
+        return False
+    if origin not in (None, "null"):
+        return _origin(origin) == ours
+    referrer = "/".join(environ.get("HTTP_REFERER", "").split("/")[:3])
+    return site == "same-origin" or (origin is None and _origin(referrer) == ours)
+
+
+def _origin(text: str) -> str:
+    """Return an origin over https in one spelling, whether or not it names the usual port."""
+    return text.lower().removesuffix(":443")
+
+
+def trust_proxies(app: Flask) -> None:
+    """Believe what that many proxies in front say of the client; nothing that comes before sees it."""
+    if proxies := app.config["TRUSTED_PROXIES"]:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]

@@ -7,6 +7,9 @@ from sqlalchemy.dialects import mysql
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
+CHARSET = {"charset": "utf8mb4", "collate": "utf8mb4_bin"}
+UTF8 = {f"{name}_{key}": value for name in ("mysql", "mariadb") for key, value in CHARSET.items()}
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -43,6 +46,7 @@ def upgrade():
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_coupons")),
         sqlite_autoincrement=True,
+        **UTF8,
     )
     op.create_index("ix_coupons_issue_end_at", "coupons", ["issue_end_at"], unique=False)
 
@@ -61,6 +65,7 @@ def upgrade():
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("email", name=op.f("uq_users_email")),
         sqlite_autoincrement=True,
+        **UTF8,
     )
     op.create_table(
         "coupon_issues",
@@ -77,6 +82,7 @@ def upgrade():
         sa.PrimaryKeyConstraint("id", name=op.f("pk_coupon_issues")),
         sa.UniqueConstraint("code", name=op.f("uq_coupon_issues_code")),
         sa.UniqueConstraint("coupon_id", "user_id", name=op.f("uq_coupon_issues_coupon_id_user_id")),
+        **UTF8,
     )
     op.create_index(
         "ix_coupon_issues_coupon_id_ticket_number",
@@ -101,6 +107,7 @@ def upgrade():
         ),
         sa.ForeignKeyConstraint(["coupon_id"], ["coupons.id"], name=op.f("fk_line_events_coupon_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_line_events")),
+        **UTF8,
     )
     op.create_index(
         "ix_line_events_coupon_id_ticket_number", "line_events", ["coupon_id", "ticket_number"], unique=False

@@ -7,6 +7,9 @@ from sqlalchemy.dialects import mysql
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
+CHARSET = {"charset": "utf8mb4", "collate": "utf8mb4_bin"}
+UTF8 = {f"{name}_{key}": value for name in ("mysql", "mariadb") for key, value in CHARSET.items()}
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -30,6 +33,7 @@ def upgrade():
         sa.ForeignKeyConstraint(["coupon_id"], ["coupons.id"], name=op.f("fk_revocations_coupon_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_revocations")),
         sa.UniqueConstraint("code", name=op.f("uq_revocations_code")),
+        **UTF8,
     )
     op.create_index("ix_revocations_revoked_at", "revocations", ["revoked_at"], unique=False)
 

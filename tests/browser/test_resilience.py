@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from playwright.sync_api import Page, expect
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from tests.browser.pages import (
     claim_button,
@@ -18,11 +18,12 @@ from tests.browser.pages import (
     serve,
     stop_clock,
 )
-from tests.builders import make_user, make_users
+from tests.builders import make_user, make_users, session_cookie
 from webapp import issuing
+from webapp.codes import grouped
 from webapp.extensions import db, line_redis
 from webapp.line import Line
-from webapp.models import User
+from webapp.models import CouponIssue, User
 from webapp.policy import change_coupon
 
 pytestmark = on_sqlite
@@ -290,3 +291,36 @@ def test_a_visitor_from_elsewhere_sees_the_time_there_too(person, system):
     page, _ = person(timezone_id="Asia/Seoul")
     page.goto(f"/coupons/{offer(opens_in=600)}")
     expect(page.locator("dd time").first).to_have_text(re.compile(r"\d\d:\d\d$"))
+
+
+@pytest.fixture
+def putting_aside(browser_type, browser_type_launch_args, installation, system):
+    """Open pages in a browser that puts a page aside and brings it back as it was, as people's do."""
+    with browser_type.launch(
+        **browser_type_launch_args, ignore_default_args=["--disable-back-forward-cache"]
+    ) as browser:
+
+        def open_page(user: User, **options: bool) -> Page:
+            page = browser.new_context(base_url=installation.url, **options).new_page()
+            cookie, _token = session_cookie(system, user)
+            page.context.add_cookies([{"name": "session", "value": cookie, "url": installation.url}])
+            return page
+
+        yield open_page
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("address", ["/wallet", "/coupons/{coupon}"])
+def test_back_after_signing_out_shows_no_code(putting_aside, address, scripts):
+    coupon, user = offer(quota=1), make_user()
+    issuing.claim(coupon, user.id)
+    issuing.admit(coupon)
+    code = grouped(db.session.scalars(select(CouponIssue.code).where(CouponIssue.coupon_id == coupon)).one())
+    page = putting_aside(user, java_script_enabled=scripts)
+    page.goto(address.format(coupon=coupon))
+    expect(page.get_by_text(code).first).to_be_visible()
+    page.locator("form[action='/logout'] button").click()
+    page.wait_for_url("**/")
+    page.go_back(wait_until="commit")
+    expect(page.locator("a[href^='/login'], form[action^='/login']").first).to_be_visible()
+    expect(page.get_by_text(code)).to_have_count(0)
