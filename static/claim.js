@@ -4,7 +4,7 @@
 const page = document.getElementById("coupon");
 const facts = page.dataset;
 const form = page.querySelector("[data-claim]");
-const button = form && form.querySelector("button");
+const button = page.querySelector("[data-claim] button");
 const timer = page.querySelector("[data-field=countdown]");
 const HOUR_MS = 3600_000;
 
@@ -39,9 +39,8 @@ async function send(pause = 500) {
   const headers = { Accept: "application/json", "Content-Type": "application/x-www-form-urlencoded" };
   const body = "csrf_token=" + form.csrf_token.value;
   const { state, code, receipt, retryMs } = await ask(form.action, { method: "POST", headers, body }).catch((error) => error);
-  // Who came too late gets a receipt of that, which the page shows.
-  const refusal = receipt && !state ? `&refusal=${receipt}` : "";
-  if (state || code) return reload(0, `${location.pathname}?notice=${state === "issued" ? "already" : code}${refusal}`);
+  // The receipt of a refusal is shown by the page; any other it takes for none.
+  if (state || code) return reload(0, `${location.pathname}?notice=${state === "issued" ? "already" : code}&refusal=${receipt}`);
   button.textContent = form.dataset.retrying;
   setTimeout(send, retryMs || pause * (1 + Math.random()), Math.min(pause * 2, 8000));
 }

@@ -2,9 +2,9 @@
 const KOREA_MIN = -540;
 
 for (const time of document.querySelectorAll("time")) {
-  const at = new Date(time.getAttribute("datetime"));
+  const at = new Date(time.dateTime);
   if (at.getTimezoneOffset() === KOREA_MIN) continue;
   const here = at.toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
-  time.append(`${time.dataset.zone ? " " + time.dataset.zone : ""} (${document.body.dataset.here} ${here})`);
+  time.append(` ${time.dataset.zone || ""} (${document.body.dataset.here} ${here})`);
 }
 addEventListener("pageshow", ({ persisted }) => persisted && location.reload());

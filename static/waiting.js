@@ -9,7 +9,7 @@ const RATE_WINDOW_MS = 30_000;
 // What number was served when, by the server's clock; the page itself was the first to say.
 let samples = [[+facts.nowMs, +facts.serving]];
 let doubtfulUntil = 0;
-let spokenAt = 0;
+let spokenAt = Date.now();
 let on = true;
 
 // However rare the polls are, the last two give a rate.

@@ -24,7 +24,7 @@ from bench.__main__ import BENCHMARKS
 from deploy.processes import ROOT
 from tests.builders import make_coupon, make_user, session_cookie
 from tests.installation import Installation
-from webapp import issuing
+from webapp import issuing, redeeming
 from webapp.extensions import db
 from webapp.models import OPERATOR, CouponIssue
 
@@ -61,12 +61,21 @@ NOT_RUN = {
     "systemctl enable": "no systemd here; its units are looked for",
     "apt-get": "it changes the machine",
 }
-NAMED_ALONE = {"flask audit", "flask capacity", "flask rehearse", "user block", "coupon resume"}
+NAMED_ALONE = {
+    "flask audit",
+    "flask capacity",
+    "flask rehearse",
+    "user block",
+    "user rename",
+    "coupon resume",
+}
 """Named without their arguments, so their help is asked for."""
 EXAMPLES = {
     "--users 20000 --quota 10000": "--users 40 --quota 20",
     "you@example.com": "documents@example.com",
-    "{email}": "demo@example.com",
+    "{email}": "EMAIL",
+    "{aside}": "EMAIL",
+    "unuse CODE": "unuse USED",
     "TEXT": "'a reason'",
 }
 PASSWORD = "correct horse battery\n"
@@ -179,14 +188,17 @@ def running() -> Iterator[Installation]:
 
 @pytest.fixture
 def place(running) -> dict[str, str]:
-    """Return what stands for a placeholder: a coupon, and a code of it that nobody has used."""
+    """Return what stands for a placeholder: a coupon, a code that nobody has used, one that was, and an account."""
     with running.app.app_context():
-        coupon = make_coupon(quota=5)
-        issuing.claim(coupon, make_user().id)
+        coupon, email = make_coupon(quota=5), make_user().email
+        for _ in range(2):
+            issuing.claim(coupon, make_user().id)
         issuing.admit(coupon)
-        code = db.session.scalars(select(CouponIssue.code).where(CouponIssue.coupon_id == coupon)).one()
+        held = select(CouponIssue.code).where(CouponIssue.coupon_id == coupon).order_by(CouponIssue.id)
+        code, used = db.session.scalars(held)
+        redeeming.use(used, None)
         db.session.remove()
-    return {"ID": str(coupon), "CODE": code, "N": "7"}
+    return {"ID": str(coupon), "CODE": code, "USED": used, "N": "7", "EMAIL": email, "NEW": f"new-{email}"}
 
 
 def run(command: str, installation: Installation, place: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -194,7 +206,7 @@ def run(command: str, installation: Installation, place: dict[str, str]) -> subp
         command = f"{command} --help"
     for text, example in EXAMPLES.items():
         command = command.replace(text, example)
-    command = re.sub(r"\b(ID|CODE|N)\b", lambda found: place[found[1]], command)
+    command = re.sub(r"\b(ID|CODE|USED|N|EMAIL|NEW)\b", lambda found: place[found[1]], command)
     program, *words = shlex.split(f"flask {command}" if PART_OF_ONE.fullmatch(command) else command)
     # The programs of this Python stand for those of the installation's own.
     found = Path(sys.executable).with_name(Path(program).name)
@@ -309,8 +321,14 @@ def test_every_address_that_is_named_answers(address, running, place):
         operator = make_user(role=OPERATOR)
         cookie, _token = session_cookie(running.app, operator)
         issuing.claim(int(place["ID"]), operator.id)
+        issuing.admit(int(place["ID"]))
+        held = db.session.scalars(select(CouponIssue.id).where(CouponIssue.user_id == operator.id)).one()
     address = f"/coupons/<id>{address}" if address in OF_A_COUPON else address
-    path = address.replace("<id>", place["ID"]).replace("…", place["CODE"])
+    path = (
+        address.replace("/wallet/<id>", f"/wallet/{held}")
+        .replace("<id>", place["ID"])
+        .replace("…", place["CODE"])
+    )
     connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
     try:
         connection.request("GET", path, headers={"Cookie": f"session={cookie}", "Accept": "text/html"})

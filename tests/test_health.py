@@ -156,6 +156,7 @@ def error_of(ask) -> Exception | None:
 
 def in_order(server: redis.Redis, home: Path) -> None:
     error_of(server.script_kill)
+    assert wait_until(lambda: "busy" not in str(error_of(server.ping)).lower(), wait_s=20)
     server.execute_command("REPLICAOF", "NO", "ONE")
     for name, value in (("maxmemory", 0), ("min-replicas-to-write", 0), ("dir", str(home))):
         server.config_set(name, value)

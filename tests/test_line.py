@@ -341,7 +341,7 @@ def test_no_script_builds_a_key_name():
     from webapp.line import __file__ as line_file
 
     scripts = list((__import__("pathlib").Path(line_file).parent / "lua").glob("*.lua"))
-    assert len(scripts) == 12
+    assert len(scripts) == 15
     for script in scripts:
         code = "\n".join(row.split("--")[0] for row in script.read_text().splitlines())
         assert "coupon" not in code, script.name

@@ -98,7 +98,7 @@ def test_a_session_counts_under_its_own_name_alone(client, base, name, believed,
 def test_a_language_counts_under_its_own_name_alone(client, base, name, chosen):
     client.set_cookie(name, "ko")
     page = client.get("/", base_url=base, headers={"Accept-Language": "en"}).text
-    assert ('lang="ko"' in page) is chosen
+    assert ('<html lang="ko">' in page) is chosen
 
 
 @pytest.mark.parametrize("base", [HTTP, HTTPS])
@@ -343,7 +343,7 @@ ALLOWED = ["coupons.example", ".shop.example", "[::1]", "쿠폰.example"]
             ("a.b.shop.example", True),
             ("ashop.example", False),
         ),
-        *(("[::1]:80", True), ("[0:0:0:0:0:0:0:1]", True), ("[::2]", False), ("xn--hy1bo14a.example", True)),
+        *(("[::1]:80", True), ("[0:0:0:0:0:0:0:1]", True), ("[::2]", False), ("xn--2l7bi8e.example", True)),
         *(
             ("localhost", False),
             ("127.0.0.1", False),

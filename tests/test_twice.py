@@ -35,7 +35,8 @@ ONCE = {
     "admin.show": "the same fields; what stands already is no change",
     "admin.quota": "the same quota",
     "admin.take": "the same status",
-    "admin.redeem": "one UPDATE of a code that is unused",
+    "admin.use": "one UPDATE of a code that is unused",
+    "admin.undo_use": "one UPDATE that names the use",
     "admin.revoke": "the row has moved; Redis is told again",
 }
 """Every address that takes a POST, and why twice is once. The queue's dashboard looks after its own."""

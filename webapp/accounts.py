@@ -95,7 +95,9 @@ def _load_visitor_of_page(session_id: str) -> Visitor | None:
     except redis.RedisError:
         visitor = _load_by_sql(session_id)
     if visitor is None:
-        session.pop("_user_id", None)  # or it would be signed anew; the form of this page needs the CSRF secret
+        session.pop(
+            "_user_id", None
+        )  # or it would be signed anew; the form of this page needs the CSRF secret
     return visitor
 
 

@@ -326,7 +326,7 @@ def _opens_unasked(coupon: Coupon) -> bool:
     return coupon.status == DRAFT and coupon.issue_start_at <= utcnow() and not asked
 
 
-@bp.route("/redeem", methods=["GET", "POST"])
+@bp.get("/redeem")
 def redeem() -> str:
     """Say what a code is worth. The link that stands beside a QR code leads here, and uses nothing."""
     return _code_page(_typed(request.args), ReasonForm(None))

@@ -180,7 +180,7 @@ def rename_user(email: str, new: str) -> None:
     if "@" in normalised_email(new):
         user.email = _new_email(new, user)
     else:
-        user.name = new.strip()[:NAME_LENGTH] or user.name
+        user.name = one_line(new)[:NAME_LENGTH] or user.name
     db.session.commit()
     click.echo(f"{user.email} is the account of {user.name}")
 

@@ -114,6 +114,7 @@ def _listed() -> dict[str, list[Offer]]:
     found = {
         name: db.session.scalars(query.order_by(Coupon.id.desc())).all() for name, query in queries.items()
     }
+    db.session.close()  # who looks may have to be asked for, which takes a connection of its own
     shown: dict[int, str] = {coupon.id: name for name, coupons in found.items() for coupon in coupons}
     return {
         name: [

@@ -55,7 +55,11 @@ class Held:
 
 def all_of(user_id: int) -> list[Held]:
     """Return what the account holds and held, the newest first."""
-    return sorted(_found(user_id), key=lambda held: (held.issued_at, held.coupon_id), reverse=True)
+    return sorted(
+        _read(_issued(user_id)) + _read(_revoked(user_id)),
+        key=lambda held: (held.issued_at, held.coupon_id),
+        reverse=True,
+    )
 
 
 def by_issue(user_id: int, issue_id: int) -> Held | None:
@@ -87,33 +91,29 @@ def confirmed(user_id: int, coupon_id: int, ticket: Ticket) -> tuple[Ticket, Hel
 
 def among(user_id: int, coupon_ids: list[int]) -> dict[int, Held]:
     """Return what the account holds of these coupons, by their ids."""
-    rows = db.session.execute(_issued(user_id).where(CouponIssue.coupon_id.in_(coupon_ids)))
-    return {held.coupon_id: held for held in map(_held, rows)}
+    found = _read(_issued(user_id).where(CouponIssue.coupon_id.in_(coupon_ids)))
+    return {held.coupon_id: held for held in found}
 
 
 def last_issued(coupon_id: int) -> int | None:
     """Return the highest number that holds the coupon."""
-    return db.session.scalar(
-        select(func.max(CouponIssue.ticket_number)).where(CouponIssue.coupon_id == coupon_id)
-    )
+    highest = select(func.max(CouponIssue.ticket_number)).where(CouponIssue.coupon_id == coupon_id)
+    with db.engine.connect() as connection:
+        return connection.scalar(highest)
 
 
 def _first(user_id: int, issue: ColumnElement[bool], revocation: ColumnElement[bool]) -> Held | None:
     # What was taken back is looked for last: nearly nothing is.
-    row = db.session.execute(_issued(user_id).where(issue)).first()
-    row = (
-        row
-        or db.session.execute(
-            _revoked(user_id).where(revocation).order_by(Revocation.id.desc()).limit(1)
-        ).first()
+    found = _read(_issued(user_id).where(issue)) or _read(
+        _revoked(user_id).where(revocation).order_by(Revocation.id.desc()).limit(1)
     )
-    return None if row is None else _held(row)
+    return found[0] if found else None
 
 
-def _found(user_id: int) -> list[Held]:
-    return [
-        _held(row) for query in (_issued(user_id), _revoked(user_id)) for row in db.session.execute(query)
-    ]
+def _read(query: Select[*tuple[Any, ...]]) -> list[Held]:
+    """Return what the query finds. No SQL connection is kept: the page still asks Redis."""
+    with db.engine.connect() as connection:
+        return [_held(row) for row in connection.execute(query)]
 
 
 def _held(row: Any) -> Held:

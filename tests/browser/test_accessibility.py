@@ -45,7 +45,7 @@ def test_a_claim_with_the_keyboard_alone(visitor, system):
     tab_to(page, "쿠폰 받기")
     page.keyboard.press("Enter")
     heading(page, re.compile(r"1\s*번"))
-    tab_to(page, "새 소식 멈추기")
+    tab_to(page, "자동 새로고침 끄기")
     change_coupon(coupon, status="live")
     heading(page, "축하해요! 쿠폰을 받았어요")
     expect(page.locator("h1")).to_be_focused()
@@ -57,6 +57,7 @@ def test_a_claim_with_the_keyboard_alone(visitor, system):
 def test_what_a_screen_reader_finds_at_each_step(person, system):
     page, _ = person()
     page.goto(f"/coupons/{offer(opens_in=600)}")
+    expect(page.get_by_role("button", name="쿠폰 받기")).to_be_disabled()
     tree = page.get_by_role("main").aria_snapshot()
     assert re.search(r'heading "[^"]+" \[level=1\]', tree)
     assert "timer" in tree
@@ -68,10 +69,11 @@ def test_what_a_screen_reader_finds_at_each_step(person, system):
             issuing.claim(coupon, other)
         page.get_by_role("button", name="쿠폰 받기").click()
         heading(page, re.compile(r"3\s*번"))
+        expect(page.get_by_role("button", name="자동 새로고침 끄기")).to_be_visible()
         tree = page.get_by_role("main").aria_snapshot()
         assert re.search(r'heading "대기 순번 3\s*번" \[level=1\]', tree)
         assert "progressbar" in tree
-        assert 'button "새 소식 멈추기"' in tree
+        assert 'button "자동 새로고침 끄기"' in tree
         expect(page.get_by_role("status")).to_contain_text("앞에 2명")
     heading(page, "축하해요! 쿠폰을 받았어요")
     tree = page.get_by_role("main").aria_snapshot()

@@ -102,7 +102,7 @@ def test_whoever_waits_too_far_back_sees_it_run_out(person, system):
         claim_button(page).click()
         heading(page, re.compile(r"4\s*번"))
         expect(page.locator("[data-honest]")).to_be_visible()
-    heading(page, "아쉽게도 바로 앞에서 마감됐어요")
+    heading(page, "아쉽게도 2명 앞에서 마감됐어요")
     expect(page.get_by_role("main")).to_contain_text("내 순번 4, 마지막 2")
     change_coupon(coupon, total_quantity=4)
     heading(page, "축하해요! 쿠폰을 받았어요")

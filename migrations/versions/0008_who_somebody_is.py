@@ -19,8 +19,8 @@ IDENTIFIERS = {
 }
 USERS = sa.table("users", sa.column("id"), sa.column("email"))
 
-revision = "0004"
-down_revision = "0003"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
