@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, timedelta
 
+import pytest
 from flask import Flask
 from playwright.sync_api import Page, Route
 from sqlalchemy import select
@@ -17,7 +18,11 @@ from webapp.extensions import db
 from webapp.models import CouponIssue, utcnow
 from webapp.policy import change_coupon
 
-pytestmark = on_sqlite
+pytestmark = [
+    on_sqlite,
+    # Twenty tabs take both cores of a small machine: beside other tests they measure those.
+    pytest.mark.slow,
+]
 TABS = 20
 OPENS_IN_S = 12
 LATER = {"opens_in": 3600, "closes_in": 7200}
