@@ -135,15 +135,15 @@ function hear(news) {
   show("offline", !news);
   if (!news) return;
   const { serving, ticket } = news;
+  facts.epoch = serving.epoch;
+  facts.opensAtMs = serving.opens_at_ms;
+  put("left", Math.max(0, serving.quota - serving.issued));
+  dispatchEvent(new CustomEvent("news", { detail: news }));
   if (ticket && (ticket.state !== facts.expected || ticket.number !== mine)) return reload();
   if (ticket) keepReceipt(ticket);
   const opens = facts.counts && facts.state === "scheduled" && serving.state === "open";
   if (!mine && !opens && serving.state !== facts.servingState) return reload(Math.random() * 2000);
-  facts.epoch = serving.epoch;
   facts.servingState = serving.state;
-  facts.opensAtMs = serving.opens_at_ms;
-  put("left", Math.max(0, serving.quota - serving.issued));
-  dispatchEvent(new CustomEvent("news", { detail: news }));
 }
 
 async function lookForLostPlace() {

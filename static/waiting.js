@@ -30,6 +30,8 @@ function timeBand({ state, now_ms, serving }, ahead) {
 }
 
 addEventListener("news", ({ detail: { serving, ticket, restarted } }) => {
+  // The page is loaded again for the code; the word that it is theirs need not wait for that.
+  if (ticket && ticket.state !== "waiting") return ticket.state === "issued" && put("word", words.issued);
   if (restarted) {
     samples = [];
     doubtfulUntil = serving.now_ms + 10_000;

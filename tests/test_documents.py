@@ -64,7 +64,9 @@ NOT_RUN = {
 NAMED_ALONE = {
     "flask audit",
     "flask capacity",
+    "flask db",
     "flask rehearse",
+    "flask user password",
     "user block",
     "user rename",
     "coupon resume",

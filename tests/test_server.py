@@ -80,13 +80,14 @@ HOSTS = {
 
 @pytest.mark.parametrize("installation", ["sqlite"], indirect=True)
 def test_the_running_server_answers_every_host_with_no_error_of_its_own(installation):
+    said_before = len(installation.stderr)
     for name, (head, status) in HOSTS.items():
         answer = talk(installation.port, f"{head}\r\nConnection: close\r\n\r\n")
         assert re.match(rf"HTTP/1\.[01] {status} ", answer), name
         # gunicorn itself refuses a second host and bytes that are no text.
         assert "\r\nX-Frame-Options: DENY\r\n" in answer or name in ("two", "bytes"), name
         assert "evil.example" not in answer, name
-    assert "Traceback" not in installation.stderr
+    assert "Traceback" not in installation.stderr[said_before:]
 
 
 def packets(

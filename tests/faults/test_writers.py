@@ -23,7 +23,8 @@ from webapp.moments import write_moment
 
 OPERATORS, COUPONS_EACH = 8, 3
 PASSWORD = "correct horse battery"
-STANDSTILL_S = 0.2
+STANDSTILL_S = 1.0
+"""Ten times what is seen here, a tenth of what the control has to show."""
 LOCKED_S = 1.0
 """How long another process holds the lock: less than a writer waits for it."""
 EARLY = -1
