@@ -64,6 +64,7 @@ NOT_RUN = {
 NAMED_ALONE = {
     "flask audit",
     "flask capacity",
+    "flask coupon unuse",
     "flask db",
     "flask rehearse",
     "flask user password",

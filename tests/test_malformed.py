@@ -339,6 +339,22 @@ def test_whose_result_cannot_be_read_is_told_what_sql_knows(app):
 
 
 @on_sqlite
+@pytest.mark.parametrize("ask", ["claim", "standing", "serving"])
+@pytest.mark.parametrize("name", ["a gate with epoch that is no text", "a gate with last that is no number"])
+def test_what_another_process_sets_aside_first_is_no_error(app, monkeypatch, name, ask):
+    coupon, waiting, fresh = make_coupon(), make_user().id, make_user().id
+    issuing.claim(coupon, waiting)
+    line = Line(line_redis(), coupon)
+    GARBAGE[name](app.extensions["bells"], line, waiting)
+    set_aside = Line.set_aside
+    monkeypatch.setattr(Line, "set_aside", lambda line: set_aside(line) and 0)
+    monkeypatch.setitem(app.config, "SEEDING_WAIT_S", 30)
+    if ask == "serving":
+        assert issuing.serving(coupon).state == "open"
+    else:
+        assert getattr(issuing, ask)(coupon, fresh).state == {"claim": "waiting", "standing": "none"}[ask]
+
+
 def test_a_holder_with_a_strange_double_gets_one_coupon(app):
     coupon, user = make_coupon(), make_user().id
     line = Line(line_redis(), coupon)

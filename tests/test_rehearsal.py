@@ -25,22 +25,32 @@ def system(installation) -> Iterator[Flask]:
         db.session.remove()
 
 
-def everything() -> tuple[list[int], set[str]]:
-    """Return how many rows each table has, and the keys of all lines."""
+def left_of_rehearsals() -> tuple[list[int], set[str]]:
+    """Return how many rows of each table rehearsals have left, and the keys of lines that no coupon has any more."""
+    coupons = select(Coupon.id).where(Coupon.rehearsal.is_(False))
     with db.engine.connect() as connection:
-        tables = (User, Coupon, CouponIssue, LineEvent)
-        rows = [connection.scalar(select(func.count()).select_from(table)) for table in tables]
-    return rows, set(line_redis().scan_iter("{coupon:*"))
+        queries = (
+            select(User).where(User.rehearsal),
+            select(Coupon).where(Coupon.rehearsal),
+            *(select(table).where(table.coupon_id.not_in(coupons)) for table in (CouponIssue, LineEvent)),
+        )
+        rows = [connection.scalar(select(func.count()).select_from(query.subquery())) for query in queries]
+        known = {f"{{coupon:{coupon}}}" for coupon in connection.scalars(coupons)}
+    return rows, {
+        key for key in line_redis().scan_iter("{coupon:*") if key.partition("}")[0] + "}" not in known
+    }
+
+
+NOTHING: tuple[list[int], set[str]] = ([0, 0, 0, 0], set())
 
 
 def test_a_small_drop_is_exact_and_leaves_nothing(installation, system):
-    before = everything()
     outcome = rehearsal.run(200, 100, None, installation.url)
     assert outcome.ok, outcome.lines
     assert "ok    issued 100 of 100" in outcome.lines
     assert "ok    to the lowest tickets" in outcome.lines
     assert any(line.startswith("claims/s ") for line in outcome.lines)
-    assert everything() == before
+    assert left_of_rehearsals() == NOTHING
 
 
 @on_sqlite
@@ -76,12 +86,11 @@ def test_a_coupon_that_went_to_the_wrong_person_is_seen(installation, system, mo
             connection.execute(delete(CouponIssue).where(of_coupon, CouponIssue.ticket_number == first))
 
     monkeypatch.setattr(rehearsal, "_follow", tamper)
-    before = everything()
     outcome = rehearsal.run(20, 10, None, installation.url)
     assert not outcome.ok
     assert "FAIL  issued 9 of 10" in outcome.lines
     assert "FAIL  to the lowest tickets" in outcome.lines
-    assert everything() == before
+    assert left_of_rehearsals() == NOTHING
 
 
 @on_sqlite
@@ -90,10 +99,9 @@ def test_an_interrupted_rehearsal_cleans_up(installation, system, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(rehearsal, "_follow", interrupt)
-    before = everything()
     with pytest.raises(KeyboardInterrupt):
         rehearsal.run(20, 10, None, installation.url)
-    assert everything() == before
+    assert left_of_rehearsals() == NOTHING
 
 
 @on_sqlite
@@ -117,10 +125,9 @@ def test_an_address_that_cannot_be_is_refused(system, url):
 @on_sqlite
 def test_without_a_server_it_says_so_and_leaves_nothing(system, monkeypatch):
     monkeypatch.setattr(rehearsal, "FIRST_ANSWER_WITHIN_S", 0.5)
-    before = everything()
     with pytest.raises(click.ClickException, match="no server answers at 127"):
         rehearsal.run(5, 5, None, f"http://127.0.0.1:{free_port()}")
-    assert everything() == before
+    assert left_of_rehearsals() == NOTHING
 
 
 @on_sqlite

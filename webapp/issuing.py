@@ -176,9 +176,10 @@ def _asked(coupon_id: int, user_id: int, ask: Callable[[], Found]) -> Found:
     """
     try:
         found = ask()
-    except (ValueError, redis.ResponseError) as error:
-        if not is_malformed(error) or not set_aside(coupon_id):
+    except (ValueError, TypeError, redis.ResponseError) as error:
+        if not is_malformed(error):
             raise
+        set_aside(coupon_id)  # it may find nothing, where another process was the first to
         found = ask()
     if not found.readable:
         _set_user_aside(coupon_id, user_id, found)
