@@ -18,9 +18,9 @@ help: ## List the commands
 run: $(INSTALLED) ## Start everything on this machine; Ctrl-C stops it (PORT, VAR_DIR, DATABASE_URL, REDIS_URL)
 	@$(BIN)/python -m deploy.local
 
-test: $(DEV_INSTALLED) ## Run every test, two at a time (ARGS="-k line" for some, ARGS="-n 0" one at a time)
+test: $(DEV_INSTALLED) ## Run every test, three at a time (ARGS="-k line" for some, ARGS="-n 0" one at a time)
 	@sh deploy/test_setup.sh
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(BIN)/python -m pytest -n 3 $(ARGS)
 
 lint: $(DEV_INSTALLED) ## Check format, lint and types
 	@$(BIN)/ruff format --check .
@@ -42,10 +42,11 @@ chaos: $(DEV_INSTALLED) ## Ten minutes of claims while something breaks every 5 
 	@sh deploy/test_setup.sh
 	@$(BIN)/python -m tests.faults.chaos --seconds $(or $(SECONDS),600) --claims $(or $(CLAIMS),50000) --seed $(or $(SEED),1)
 
-screenshots: $(DEV_INSTALLED) ## Take pictures of every state of the pages, into docs/pages
+screenshots: $(DEV_INSTALLED) ## Take pictures of every state of the pages, into build/pages, and some into docs/pages
 	@sh deploy/test_setup.sh
-	@rm -f docs/pages/*
-	@SCREENSHOTS_DIR=docs/pages $(BIN)/python -m pytest tests/browser/test_states.py $(ARGS)
+	@rm -rf build/pages && mkdir -p build/pages
+	@SCREENSHOTS_DIR=build/pages $(BIN)/python -m pytest tests/browser/test_states.py $(ARGS)
+	@$(BIN)/python -m tests.browser.pictures build/pages
 
 $(INSTALLED):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

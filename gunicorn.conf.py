@@ -1,4 +1,4 @@
-"""The web server. The command line or GUNICORN_CMD_ARGS win over what is set here, e.g. --bind 0.0.0.0:8000."""
+"""The web server's settings. The command line and GUNICORN_CMD_ARGS override them, e.g. --bind 0.0.0.0:8000."""
 
 import ctypes
 import os
@@ -14,15 +14,15 @@ PR_SET_PDEATHSIG = 1
 
 bind = f"127.0.0.1:{web.port()}"
 workers = web.processes()
-# Half-sent headers on a few connections stop the sync and gthread workers for good.
+# Half-sent headers on a few connections would stop the sync and gthread workers for good.
 worker_class = "deploy.web_worker.QuietWorker"
 worker_connections = CONNECTIONS
 backlog = 4096
 
-# Nobody waits longer than 2.5 s for a store that is dead.
+# A visitor waits 2.5 s at most for a dead store.
 raw_env = [f"SQL_ANSWER_S={os.environ.get('SQL_ANSWER_S') or 1}"]
 
-# Longer than the idle timeout of a load balancer (60 s), or it sends requests into closing connections.
+# Longer than the idle timeout of a load balancer (60 s), which would else send requests into closing connections.
 keepalive = 75
 # The slowest answer waits up to 10 s for its turn to hash a password.
 graceful_timeout = 12
@@ -31,19 +31,19 @@ limit_request_line = 4094
 limit_request_fields = 60
 limit_request_field_size = 8190
 
-# Who is in front is said in one place, TRUSTED_PROXIES. With gunicorn's own defaults a client's SCRIPT_NAME is a 500.
+# TRUSTED_PROXIES alone says which proxies are in front. With gunicorn's defaults a client's SCRIPT_NAME is a 500.
 forwarder_headers = ""
 secure_scheme_headers = {}
 
-# It is on by default, and two masters of one user collide on it.
+# The control socket is on by default, and two masters of one user collide on it.
 control_socket_disable = True
-# No access log, and a refusal to start stands alone.
+# No access log; a refusal to start is then the only line on stderr.
 loglevel = "warning"
 
 
 def on_starting(server):
-    # In a process of its own: nothing may be imported here before gevent has patched the workers.
-    if subprocess.run([sys.executable, "-m", "webapp.checks"]).returncode:
+    # The checks run in a process of their own: nothing may be imported here before gevent has patched the workers.
+    if subprocess.run([sys.executable, "-m", "webapp.startup"]).returncode:
         raise SystemExit(1)
 
 
@@ -53,7 +53,7 @@ def post_fork(server, worker):
 
 
 def end_with(master):
-    """Have the kernel end this worker at once when its master is killed: it would hold the port, and accept nothing."""
+    """Have the kernel end this worker at once when its master is killed; it would hold the port and accept nothing."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != master:

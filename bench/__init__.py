@@ -1,1 +1,1 @@
-"""Benchmarks: every figure beside a reference that ran in the same minute on the same machine."""
+"""Benchmarks: every figure stands beside a reference that ran in the same minute on the same machine."""

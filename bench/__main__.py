@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def run(name: str) -> list[Table | str]:
-    """Run one benchmark, and print what it says while it says it."""
+    """Run one benchmark, print its parts as they come, and return them."""
     said: list[Table | str] = []
     with stage() as built:
         for part in BENCHMARKS[name](built):

@@ -1,4 +1,4 @@
-"""Admission: tickets a second through `issuing.admit`, beside the same rows through the bare driver."""
+"""Admission: tickets a second through `admission.admit`, beside the same rows through the bare driver."""
 
 import time
 from collections.abc import Callable
@@ -10,23 +10,24 @@ from sqlalchemy import delete, make_url, select, update
 from bench.measure import Table, interleaved
 from bench.stage import Stage
 from jobs.worker import keep_for_good
-from webapp import issuing
-from webapp.codes import new_codes
-from webapp.extensions import db, line_redis
-from webapp.issuing import BATCH
-from webapp.line import Line
+from webapp.line.line import Line
 from webapp.models import Coupon, CouponIssue, utcnow
+from webapp.sale import admission
+from webapp.sale.admission import BATCH
+from webapp.sale.codes import new_codes
+from webapp.stores.script_redis import line_redis
+from webapp.stores.sql import db
 
 TICKETS = 20_000
 ROUNDS = 9
-BATCHES = (issuing.BATCH, 100, 500, 1000)
+BATCHES = (admission.BATCH, 100, 500, 1000)
 COLUMNS = ("coupon_id", "user_id", "ticket_number", "epoch", "code", "issued_at")
 
 
 def run(stage: Stage) -> list[Table]:
     users = stage.users(TICKETS)
     keep_for_good()
-    subjects: dict[str, Callable[[], float]] = {"issuing.admit": lambda: admit(stage, users)}
+    subjects: dict[str, Callable[[], float]] = {"admission.admit": lambda: admit(stage, users)}
     if stage.mariadb:
         subjects = {"executemany of PyMySQL": lambda: executemany(stage, users)} | subjects
     rows = interleaved(subjects, rounds=ROUNDS)
@@ -41,20 +42,20 @@ def run(stage: Stage) -> list[Table]:
 
 
 def admit_in_batches(stage: Stage, users: list[int], size: int) -> float:
-    issuing.BATCH = size
+    admission.BATCH = size
     try:
         return admit(stage, users)
     finally:
-        issuing.BATCH = BATCHES[0]
+        admission.BATCH = BATCHES[0]
 
 
 def admit(stage: Stage, users: list[int]) -> float:
-    """Fill a line, and admit it all."""
+    """Fill a line, admit it all, and return the tickets a second."""
     coupon_id = stage.coupon()
     wait_in_line(coupon_id, users)
     start = time.perf_counter()
     while Line(line_redis(), coupon_id).ring():
-        issuing.admit(coupon_id)
+        admission.admit(coupon_id)
     rate = len(users) / (time.perf_counter() - start)
     with db.engine.begin() as connection:
         issued = connection.scalar(select(Coupon.issued_quantity).where(Coupon.id == coupon_id))
@@ -87,7 +88,7 @@ def executemany(stage: Stage, users: list[int]) -> float:
 
 
 def wait_in_line(coupon_id: int, users: list[int]) -> None:
-    """Put everybody in line in that order, many to a round trip."""
+    """Put the users in line in this order, many to a round trip."""
     line = Line(line_redis(), coupon_id)
     line.claim(users[0])
     for first in range(1, len(users), BATCH):

@@ -8,8 +8,8 @@ from typing import Any
 from flask import Flask
 
 from webapp import create_app
-from webapp.extensions import line_redis
-from webapp.line import Line
+from webapp.line.line import Line
+from webapp.stores.script_redis import line_redis
 
 HEADERS = [("Content-Type", "text/plain"), ("Content-Length", "2")]
 
@@ -37,11 +37,11 @@ def empty_view(anything: str) -> str:
 
 
 @cache
-def _ours() -> Flask:
-    return create_app()
+def _ours(*, fast_path: bool = True) -> Flask:
+    return create_app({"FAST_PATH": fast_path})
 
 
-def bare_lane(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+def bare_claim(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     """Verify the signed session, run one claim script, answer 303: no CSRF check, no headers, no messages."""
     app = _ours()
     cookie = environ["HTTP_COOKIE"].partition("session=")[2]
@@ -60,10 +60,8 @@ def _serializer() -> Any:
 
 
 def plain(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    """Our app without the lane: every request through Flask."""
-    lane: Any = _ours().wsgi_app
-    answer: Iterable[bytes] = lane.plain(environ, start_response)
-    return answer
+    """Answer with our app without the fast path: every request goes through Flask."""
+    return _ours(fast_path=False).wsgi_app(environ, start_response)
 
 
 def ours(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

@@ -1,4 +1,4 @@
-"""How evenly connections that come at once are spread over gunicorn's processes: what the busiest one holds."""
+"""The spread of connections over gunicorn's processes, when they come at once: how many the busiest one holds."""
 
 import socket
 from collections import Counter
@@ -27,7 +27,7 @@ def run(stage: Stage) -> list[Table]:
 
 
 def shares(port: int, connections: int = CONNECTIONS) -> Counter[bytes]:
-    """Open so many connections at once and count them by the process that took each."""
+    """Open many connections at once, and count them by the process that took them."""
     with ExitStack() as held:
         opened = [held.enter_context(socket.socket()) for _ in range(connections)]
         for each in opened:

@@ -9,10 +9,10 @@ from functools import partial
 from bench import http
 from bench.measure import Table, interleaved
 from bench.stage import Stage
-from jobs.crowd import signed_in
-from webapp.extensions import line_redis
-from webapp.line import BELL_MS, BUCKET_MS, Line
-from webapp.scripts import LUA
+from jobs.rehearsal.crowd import signed_in
+from webapp.line.keys import BELL_MS, BUCKET_MS
+from webapp.line.line import Line
+from webapp.stores.script_redis import line_redis, script
 
 PEOPLE = 50_000
 WORKERS = 2
@@ -22,14 +22,14 @@ ROUNDS = 5
 SERVERS = {
     "empty WSGI answer": ("bench.apps:empty_wsgi", 200),
     "empty Flask view": ("bench.apps:empty_flask", 200),
-    "bare lane": ("bench.apps:bare_lane", 303),
+    "bare claim": ("bench.apps:bare_claim", 303),
     "claim, Flask alone": ("bench.apps:plain", 303),
     "claim": ("bench.apps:ours", 303),
 }
 
 
 class FormClaims:
-    """Claims of people who are all different, each for a new coupon at a time."""
+    """Claims of different users; each measurement is for a new coupon."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
@@ -60,7 +60,7 @@ def run(stage: Stage) -> list[Table]:
 
 
 def scripts_a_second(stage: Stage) -> float:
-    """Run the claim script for random users with redis-benchmark: what Redis does without any of us."""
+    """Run the claim script for random users with redis-benchmark: the rate of Redis without our processes."""
     coupon_id, redis = stage.coupon(), line_redis()
     line = Line(redis, coupon_id)
     keys = [
@@ -71,7 +71,7 @@ def scripts_a_second(stage: Stage) -> float:
         line.bell_key,
         line.arrivals_key,
     ]
-    sha = redis.script_load((LUA / "claim.lua").read_text())
+    sha = redis.script_load(script("claim")[0])
     options = ["-p", stage.valkey.port, "-n", SCRIPTS, "-c", http.CONNECTIONS, "-r", 1_000_000_000, "--csv"]
     args = ["__rand_int__", BELL_MS, BUCKET_MS]
     command = ["redis-benchmark", *options, "EVALSHA", sha, len(keys), *keys, *args]

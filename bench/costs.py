@@ -1,6 +1,6 @@
-"""What each thing costs in CPU time, by process: the figures that `webapp/capacity.py` calculates with.
+"""The cost of each thing in CPU time, by process: the figures that `webapp/cli/capacity.py` calculates with.
 
-CPU time and not throughput, so a busy machine changes little.
+CPU time is measured instead of throughput, because a busy machine changes it little.
 """
 
 import os
@@ -51,7 +51,7 @@ def _admitted(stage: Stage, users: list[int]) -> float:
 
 
 def _tables(stage: Stage, works: Mapping[str, Callable[[], float]], *, of: Sequence[str]) -> list[Table]:
-    """Have each work done in turn, and divide the CPU time that it took by how often it was done.
+    """Do each work in turn, and divide its CPU time by the number of times that it was done.
 
     A first round warms up and is thrown away.
     """
@@ -69,7 +69,7 @@ def _table(name: str, rows: list[Figures]) -> Table:
 
 
 def _cpu_s(stage: Stage) -> dict[str, float]:
-    """Return the CPU time so far of the web processes, the stores, and this process, which admits."""
+    """Return the CPU time so far of the web processes, the stores, and this process, which is the worker."""
     found = {"web": 0.0, "Redis": 0.0, "SQL": 0.0, "worker": sum(os.times()[:2])}
     for path in Path("/proc").glob("[0-9]*"):
         try:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from bench.stage import Stage
-from jobs import rehearsal
+from jobs.rehearsal import rehearsal
 
 USERS, QUOTA = 20_000, 10_000
 WEB_PROCESSES, WORKERS = 2, 3

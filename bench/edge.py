@@ -1,4 +1,4 @@
-"""What nginx answers by itself: the public poll and the files, beside gunicorn with and without our lane."""
+"""Answers of nginx alone: the public poll and the files, beside gunicorn and an empty Flask view."""
 
 import tempfile
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from bench import http, nginx
 from bench.measure import Table, interleaved
 from bench.polls import rate, requests
 from bench.stage import Stage
-from jobs.crowd import signed_in
+from jobs.rehearsal.crowd import signed_in
 
 PEOPLE = 2_000
 ROUNDS = 5

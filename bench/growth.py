@@ -1,4 +1,4 @@
-"""What grows with the line and what does not: claims and polls at 1 thousand, 100 thousand and 1 million waiting."""
+"""Claims, polls and memory as the line grows: 1 thousand, 100 thousand and 1 million tickets waiting."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -10,9 +10,9 @@ from bench import http
 from bench.admission import wait_in_line
 from bench.measure import Figures, Table, interleaved
 from bench.stage import Stage
-from jobs.crowd import Crowd, signed_in
-from webapp.extensions import line_redis
-from webapp.line import Line
+from jobs.rehearsal.crowd import Crowd, signed_in
+from webapp.line.line import Line
+from webapp.stores.script_redis import line_redis
 
 SIZES = (1_000, 100_000, 1_000_000)
 PROCESSES = (1, 2, 3, 4)
@@ -77,7 +77,7 @@ def new_claims(stage: Stage, crowd: Crowd, port: int) -> float:
 
 
 def claim_rate(stage: Stage, crowd: Crowd, port: int, coupons: Sequence[int]) -> float:
-    """Claim for people who are in none of the lines yet, and leave the lines as they were."""
+    """Claim for users who are in none of the lines yet, and leave the lines as they were."""
     asked = (crowd.form_claim(coupons[index % len(coupons)], index) for index in range(PEOPLE))
     written = http.write_requests(stage.directory / "claims", asked)
     rate = http.drive(port, written, expected=303, seconds=SECONDS).rate
@@ -95,7 +95,7 @@ def poll_rate(stage: Stage, crowd: Crowd, port: int, coupon_id: int) -> float:
 
 
 def memory() -> list[Figures]:
-    """Return the memory of every web process that runs now, in MB: all, and with a part of what several share (PSS)."""
+    """Return the memory of every web process in MB: its share, with shared pages divided (PSS), and resident (RSS)."""
     processes = {
         int(path.name): (path / "smaps_rollup").read_text()
         for path in Path("/proc").glob("[0-9]*")

@@ -14,7 +14,7 @@ THREADS, CONNECTIONS = 1, 64
 
 @dataclass(frozen=True)
 class Run:
-    """What one run of wrk saw. Latencies are in ms, of a server under as much load as it takes."""
+    """The figures of one run of wrk. Latencies are in ms, of a server under full load."""
 
     rate: float
     p50_ms: float
@@ -30,7 +30,7 @@ Requests = Path
 
 
 def write_requests(path: Path, requests: Iterable[bytes]) -> Requests:
-    """Write what wrk.lua reads, and return where it is."""
+    """Write the requests as wrk.lua reads them, and return the path."""
     with path.open("wb") as file:
         file.writelines(b"%08d%b" % (len(request), request) for request in requests)
     return path

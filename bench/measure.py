@@ -1,4 +1,4 @@
-"""Run subjects in turns and say how they compare: medians and ranges, and the ratio to the reference."""
+"""Comparisons: subjects run in turns; medians, ranges, and the ratio to the reference."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Figures:
-    """What one subject reached in each round, in the unit of its table."""
+    """The figures of one subject, one of each round, in the unit of its table."""
 
     name: str
     values: list[float]
@@ -36,7 +36,7 @@ class Table:
 
 
 def interleaved(subjects: Mapping[str, Callable[[], float]], *, rounds: int) -> list[Figures]:
-    """Run every subject once a round, so that a slow minute of the machine is slow for all, and return their figures.
+    """Run every subject once a round, so that a slow minute of the machine slows all of them; return their figures.
 
     A first round warms up and is thrown away.
     """

@@ -36,8 +36,8 @@ def in_front_of(
 ) -> Iterator[int]:
     """Run nginx with all its files in the directory, and yield its port.
 
-    `log`: its own log, and an access.log of who answered what. `certificate`: a file with the certificate and its key,
-    to speak TLS; without it nginx speaks plain HTTP.
+    With `log` it writes its own log and an access.log that names the server of each answer. With `certificate`, a file
+    with a certificate and its key, it speaks TLS, else plain HTTP.
     """
     nginx = program()
     assert nginx is not None

@@ -1,4 +1,4 @@
-"""docs/performance.md: each benchmark's tables as text and as bar charts, between marks that bear its name."""
+"""The page docs/performance.md: the tables of each benchmark as text and as bar charts, between marks with its name."""
 
 import re
 from collections.abc import Sequence

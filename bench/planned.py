@@ -1,4 +1,4 @@
-"""The capacity model against whole drops on this machine: what it says, and what was seen."""
+"""The capacity model beside whole drops on this machine."""
 
 import re
 import sys
@@ -7,13 +7,13 @@ from contextlib import ExitStack
 
 from bench.measure import Figures, Table
 from bench.stage import Stage
-from jobs import rehearsal
-from webapp import capacity
+from jobs.rehearsal import rehearsal
+from webapp.cli import capacity
 
 USERS, QUOTA, CORES, ROUNDS = 20_000, 10_000, 2, 3
 DRIVER_US = 24.0
-"""CPU time of `jobs/load.py` for one request: it shares the cores. Measured with os.times() over 20,000 requests to a
-server that answers at once."""
+"""CPU time of `jobs/rehearsal/load.py` for one request, because it shares the cores; measured with os.times() over
+20,000 requests to a server that answers at once."""
 SEEN = re.compile(r"([\d,.]+) answered in all|all known +([\d.]+) s")
 
 
@@ -28,7 +28,7 @@ def run(stage: Stage) -> Iterator[Table]:
 
 
 def _compared(processes: int, drops: list[tuple[float, float]]) -> Iterator[Table]:
-    """Yield what was seen beside what the model says of so many gunicorn processes."""
+    """Yield the figures of drops beside those of the model, for a number of gunicorn processes."""
     share = capacity.WEB_CLAIM_US / (capacity.WEB_CLAIM_US + DRIVER_US)
     plan = capacity.plan(USERS, 0.001, quota=QUOTA, cores=CORES * share, processes=processes)
     answered, known = zip(*drops, strict=True)
@@ -44,7 +44,7 @@ def _table(title: str, seen: tuple[float, ...], planned: float) -> Table:
 
 
 def _drop(port: int) -> tuple[float, float]:
-    """Play a drop, and return after how many seconds everybody was answered, and knew their result."""
+    """Play a drop; return the seconds until everybody was answered, and until everybody knew their result."""
     outcome = rehearsal.run(USERS, QUOTA, None, f"http://127.0.0.1:{port}")
     if not outcome.ok:
         raise SystemExit("the drop was not exact")

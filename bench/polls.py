@@ -1,4 +1,4 @@
-"""Polls and the page before the start, a second over HTTP, beside the least that Flask can be asked for."""
+"""Polls and pages before the start, a second over HTTP, beside the least that Flask can be asked for."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -7,7 +7,7 @@ from functools import partial
 from bench import http
 from bench.measure import Table, interleaved
 from bench.stage import Stage
-from jobs.crowd import Crowd, signed_in
+from jobs.rehearsal.crowd import Crowd, signed_in
 
 PEOPLE = 2_000
 WORKERS = 2
@@ -43,7 +43,7 @@ def run(stage: Stage) -> list[Table]:
 
 
 def requests(stage: Stage, crowd: Crowd, name: str, path: str, headers: str = "") -> http.Requests:
-    """Write one request for each of the people."""
+    """Write one request of each user."""
     end = f"{headers}\r\n".encode()
     each = (crowd.get(path, index).removesuffix(b"\r\n") + end for index in range(PEOPLE))
     return http.write_requests(stage.directory / name, each)

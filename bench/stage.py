@@ -16,10 +16,10 @@ from sqlalchemy import insert, select
 from deploy.processes import ROOT, free_port, spawn, stop, wait_until
 from deploy.stores import MariaDB, Store, Valkey
 from webapp import create_app
-from webapp.extensions import db
+from webapp.accounts.passwords import UNUSABLE
 from webapp.models import User, utcnow
-from webapp.passwords import UNUSABLE
-from webapp.policy import create_coupon
+from webapp.sale.coupons import create_coupon
+from webapp.stores.sql import db
 
 SECRET_KEY = "098151ced5582d1cb3291d672742afd39e8309947945854800a5e0e49ae5a509"
 START_S = 30
@@ -120,7 +120,7 @@ def stage() -> Iterator[Stage]:
 
 
 def _answers(port: int) -> bool:
-    """Whether a worker answers anything at all: a reference has no page to ask for."""
+    """Say whether a worker answers at all, with any status: a reference has no page of its own."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         connection.request("GET", "/healthz")

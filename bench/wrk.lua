@@ -1,5 +1,5 @@
--- Sends prepared requests, each once, from the file that REQUESTS names: 8 digits of length, then the request.
--- Every thread takes its share; a thread that has run out begins again. Answers other than EXPECTED are counted.
+-- Send prepared requests from the file that REQUESTS names: 8 digits of length, then the request.
+-- Every thread takes its share; a thread that has sent all of it begins again. Answers other than EXPECTED are counted.
 
 local requests, position, threads, mine = {}, 0, 0, 0
 local everyone = {}

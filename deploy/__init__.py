@@ -1,1 +1,1 @@
-"""Starting FirstCome: on one machine with its own stores, or under systemd."""
+"""Deployment: FirstCome on one machine with its own stores, under systemd, behind nginx."""

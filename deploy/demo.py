@@ -1,23 +1,23 @@
 """Demo data of a local installation: two accounts, a coupon that is open and one that opens soon.
 
-Only on the embedded stores, at every start of `make run`. The passwords are drawn at the first one and are nowhere
-but in VAR_DIR/demo.json.
+`make run` refreshes it at every start, on the embedded stores only. The passwords are drawn at the first start and are
+kept in VAR_DIR/demo.json alone.
 """
 
 import json
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from flask import current_app
 from sqlalchemy import select
 
-from webapp.extensions import db
+from webapp.accounts.passwords import hash_password
+from webapp.accounts.sessions import end_sessions
 from webapp.models import LIVE, OPERATOR, USER, Coupon, User, utcnow
-from webapp.passwords import hash_password
-from webapp.policy import create_coupon
-from webapp.sessions import end_sessions
+from webapp.sale.coupons import create_coupon
+from webapp.stores.sql import db
 
 OPENS_IN = timedelta(minutes=2)
 LASTS = timedelta(hours=1)
@@ -38,7 +38,7 @@ OFFER_SOON: dict[str, Any] = {
 
 
 def refresh() -> None:
-    """Add what is missing; call it inside an app context. A repeat adds nothing while the coupons last."""
+    """Add missing accounts and coupons, inside an app context. A repeat adds nothing while the coupons last."""
     path = Path(current_app.config["VAR_DIR"]) / "demo.json"
     known = json.loads(path.read_text()) if path.exists() else {"accounts": [], "coupons": []}
     passwords = {account["email"]: account["password"] for account in known["accounts"]}
@@ -52,7 +52,7 @@ def refresh() -> None:
 
 
 def _ensure(email: str, password: str, *, changed: bool) -> None:
-    """Create the account; give it the new password when demo.json with the old one was lost."""
+    """Create the account, or give it the new password if demo.json with the old one was lost."""
     name, role = ACCOUNTS[email]
     user = db.session.scalar(select(User).where(User.email == email))
     if user is None:
@@ -74,11 +74,11 @@ def _missing_coupons(ids: list[int]) -> list[int]:
     return created
 
 
-def _open(coupon: Coupon, now: Any) -> bool:
+def _open(coupon: Coupon, now: datetime) -> bool:
     return coupon.issue_start_at <= now < coupon.issue_end_at - STILL_OPEN_FOR and not coupon.sold_out
 
 
-def _keep(path: Path, demo: dict[str, Any]) -> None:
+def _keep(path: Path, demo: dict[str, object]) -> None:
     draft = path.with_suffix(".new")
     draft.touch(mode=0o600)
     draft.write_text(json.dumps(demo, indent=2, ensure_ascii=False))

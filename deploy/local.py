@@ -1,6 +1,6 @@
-"""Run FirstCome on one machine: `make run`. The parts are those of the Procfile, the stores our own unless named.
+"""Run FirstCome on one machine: `make run`. The parts are those of the Procfile; the stores are embedded, unless named.
 
-Every part runs in its own session, is started again when it dies, and is stopped in order when we are.
+Every part runs in its own session, is started again when it dies, and is stopped in order when this process is.
 """
 
 import fcntl
@@ -27,15 +27,15 @@ from deploy.stores import StoreError, Valkey
 SAID_BY_US = "firstcome: "
 READY_S = 60
 STOP_S = {"web": 15, "sweeper": 10, "worker": 35}
-"""How long each part may take to stop, in this order. A worker finishes its job, which has 30 s."""
+"""How long each part may take to stop, in this order. A worker finishes its job first, which may take 30 s."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 3.0
-"""Between a death and the next start. Within 10 s of a store's recovery every line has to move again."""
+"""The pause between a death and the next start. Every line has to move within 10 s of a store's recovery."""
 STEADY_S = 30
-"""A part that lived so long is started again after the first pause, not after the next longer one."""
+"""A part that lived so long is started again after the first pause, not after a longer one."""
 
 
 class Refusal(Exception):
-    """We cannot start; the message is one line for people."""
+    """A reason not to start; the message is one line for people."""
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Part:
 
     def _bury(self, now: float) -> None:
         assert self.process is not None
-        # What a dead web master leaves behind would keep the port.
+        # The children of a dead web master would keep the port.
         kill_group(self.process)
         self.deaths = 1 if now - self.started_at > STEADY_S else self.deaths + 1
         pause = min(FIRST_PAUSE_S * 2 ** (self.deaths - 1), LONGEST_PAUSE_S)
@@ -68,7 +68,7 @@ class Part:
 
 @dataclass
 class Supervisor:
-    """Starts the parts, keeps them running and stops them. `stopping` becomes true on SIGINT, SIGTERM or SIGHUP."""
+    """Starts the parts, keeps them running and stops them. SIGINT, SIGTERM and SIGHUP set `stopping`."""
 
     port: int
     parts: list[Part] = field(default_factory=list)
@@ -188,7 +188,7 @@ def _check_port_is_free(port: int) -> None:
 
 
 def _environment(port: int, var: Path) -> Mapping[str, str]:
-    # An idle connection of a browser holds a graceful stop to its end, so that is kept short here.
+    # An idle connection of a browser delays a graceful stop up to its timeout, so that is short here.
     programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     given = {"GUNICORN_CMD_ARGS": "--graceful-timeout=2", "SECRET_KEY": "", **os.environ}
     secret = given["SECRET_KEY"] or _secret_key(var / "secret_key")
@@ -196,7 +196,7 @@ def _environment(port: int, var: Path) -> Mapping[str, str]:
 
 
 def _secret_key(path: Path) -> str:
-    """Return the key that signs sessions and receipts; made once, and kept so that they outlive a restart."""
+    """Return the key that signs sessions and receipts. It is made once and kept, so that they outlive a restart."""
     path.touch(mode=0o600)
     if not path.read_text().strip():
         path.write_text(secrets.token_hex(32))
@@ -204,7 +204,7 @@ def _secret_key(path: Path) -> str:
 
 
 def _prepare(environ: Mapping[str, str], *options: str) -> None:
-    """Check, migrate and fill the stores. Raises Refusal in the words of what failed, a traceback cut to its error."""
+    """Check, migrate and fill the stores. Raises Refusal with the error of the program that failed, in one line."""
     command = [sys.executable, "-m", "deploy.prepare", *options]
     process = spawn(command, env=environ, stderr=subprocess.PIPE)
     said = [line for line in process.communicate()[1].decode(errors="replace").splitlines() if line]

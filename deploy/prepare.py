@@ -1,4 +1,4 @@
-"""What `make run` does once, before it starts the parts: check the settings, migrate, make the demo data (`--demo`)."""
+"""The first step of `make run`: check the settings, migrate the tables, and with `--demo` make the demo data."""
 
 import sys
 
@@ -6,7 +6,7 @@ import flask_migrate
 
 from deploy import demo
 from webapp import create_app
-from webapp.checks import refuse_unsafe_start
+from webapp.startup import refuse_unsafe_start
 
 
 def main() -> None:

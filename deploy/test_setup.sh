@@ -1,6 +1,6 @@
 #!/bin/sh
-# Install what the tests need besides Python packages, where that is ours to do: as root on Debian.
-# Elsewhere say what is missing and go on; those tests are skipped then, and fail when CI=true.
+# Install the programs that the tests need besides Python packages: as root on Debian.
+# Elsewhere name the missing ones and go on; their tests are skipped then, and fail when CI=true.
 
 PATH="$PATH:/usr/local/sbin:/usr/sbin"
 missing=""

@@ -1,7 +1,7 @@
-"""The web part: look at what gunicorn reads by itself, and become gunicorn.
+"""The web part: check the settings that gunicorn reads by itself, and become gunicorn.
 
-gunicorn reads WEB_CONCURRENCY while it is imported, and ends in a traceback over one that is no number. Nothing may be
-imported here that gevent has to patch in its processes: gunicorn.conf.py uses this module too.
+gunicorn reads WEB_CONCURRENCY while it is imported, and ends in a traceback if that is no number. gunicorn.conf.py uses
+this module too, so it may import nothing that gevent has to patch in gunicorn's processes.
 """
 
 import os
@@ -11,7 +11,7 @@ MOST_PORT, MOST_PROCESSES = 65535, 1000
 
 
 def number(name: str, default: int, most: int) -> int:
-    """Return a setting that is a whole number from 1; else print one line and raise SystemExit(1)."""
+    """Return a setting that is a whole number from 1 to `most`; else print one line and raise SystemExit(1)."""
     text = os.environ.get(name, "").strip() or str(default)
     if text.isascii() and text.isdecimal() and len(text) < 10 and 1 <= int(text) <= most:
         return int(text)

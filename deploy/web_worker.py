@@ -1,4 +1,4 @@
-"""gunicorn's gevent worker: comes prepared, goes quietly, takes its share of the connections, answers in one piece."""
+"""gunicorn's gevent worker with four changes: docs/adr/0001-gevent.md gives the reasons."""
 
 import gc
 from typing import Any
@@ -9,16 +9,17 @@ from gunicorn.http import wsgi
 from gunicorn.workers import ggevent
 
 STEP, WAIT_S, MOST_WAIT_S = 4, 0.001, 0.008
-"""For every STEP connections that a process holds it waits WAIT_S before it takes another, at most MOST_WAIT_S."""
+"""A process waits WAIT_S for every STEP connections that it holds before it takes another, at most MOST_WAIT_S."""
 AT_ONCE = 4
-"""Connections that are taken after a wait; more by those who hold many, or a great rush would wait in line."""
+"""How many connections are taken after a wait; a process that holds many takes more, or a great rush would queue."""
 
 
 class PatientServer(StreamServer):  # type: ignore[misc]
-    """Waits the longer with taking a connection the more it holds, so that the process which holds the fewest takes it.
+    """A server that waits the longer before it takes a connection, the more it holds already.
 
-    All processes listen on one socket and whoever wakes up first takes what is there: without this one process takes
-    nearly all of the connections that come at once, and keeps them. Count: `make bench ARGS=balance`.
+    So the process with the fewest connections takes the next one. All processes listen on one socket, and the first to
+    wake up takes all that wait there. Without the pause one process takes nearly all connections that come at once, and
+    keeps them. Count: `make bench ARGS=balance`.
     """
 
     def _do_read(self) -> None:
@@ -39,9 +40,9 @@ class PatientServer(StreamServer):  # type: ignore[misc]
 
 
 class WholeResponse(wsgi.Response):  # type: ignore[misc]
-    """Sends the head of an answer together with the body, when that comes as one piece, and not as two packets.
+    """A response that sends head and body as one packet, if the body comes in one piece, as nearly every one does.
 
-    Nearly every answer of ours does. What the whole worker is worth: `make bench ARGS=worker_class`.
+    gunicorn sends two. The gain of the whole worker: `make bench ARGS=worker_class`.
     """
 
     headers_sent: bool
@@ -56,10 +57,10 @@ class WholeResponse(wsgi.Response):  # type: ignore[misc]
 
 
 def prepare(app: Any) -> None:
-    """Do before the first visitor what would hold up all of the first, and what would hold up all again and again.
+    """Compile the templates, and have the garbage collector leave out all present objects.
 
-    The first are 40 templates to compile, 0.3 s. The others are full collections of garbage, which look at all that
-    the process ever made, 0.1 s each; what it has made by now stays, and is not looked at again.
+    40 templates take 0.3 s, which would hold up the first visitors. A full collection of garbage would look at all
+    objects each time, 0.1 s that hold up everybody; the present ones stay, so nothing is lost if it skips them.
     """
     for name in app.jinja_env.list_templates() if hasattr(app, "jinja_env") else []:
         app.jinja_env.get_template(name)
@@ -68,17 +69,17 @@ def prepare(app: Any) -> None:
 
 
 class QuietWorker(ggevent.GeventWorker):  # type: ignore[misc]
-    """Ends a connection that is still open when the graceful timeout is over without a word.
+    """A worker that closes connections without an answer when the graceful timeout is over.
 
-    gunicorn itself answers an idle keep-alive connection with a 500 then, which a browser that sends its next click
-    at that moment would take for the answer. A connection that ends is tried again, and the click finds its ticket.
+    gunicorn itself answers an idle keep-alive connection with a 500 then. A browser that sends its next click at that
+    moment would take it for the answer. After a closed connection it tries again, and the click finds its ticket.
     """
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
         prepare(self.wsgi)
 
-    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+    def handle_error(self, req: object, client: object, addr: object, exc: BaseException) -> None:
         if not isinstance(exc, gevent.GreenletExit):
             super().handle_error(req, client, addr, exc)
 

@@ -1,1 +1,1 @@
-"""What runs beside the web: the admission job, the worker that runs it, the sweeper, the rehearsal."""
+"""The processes beside the web: the admission job, the worker that runs it, the sweeper; and the rehearsal."""

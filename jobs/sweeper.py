@@ -1,7 +1,7 @@
-"""The sweeper: about once a second it rings for every line in which people wait and nobody rang.
+"""The sweeper: about once a second it publishes every coupon but drafts and those long ended.
 
-It also writes every gate again from SQL, and tells again whose sessions ended. So a lost bell, a lost job, a dead
-worker, a change of policy that did not reach Redis and a Redis that lost everything are all mended by one loop. Any
+It rings for each line with tickets and no bell, and repeats revocations and ended sessions. So one loop mends a lost
+bell, a lost job, a dead worker, a change of policy that did not reach Redis, and a Redis that lost everything. Any
 number of sweepers may run.
 """
 
@@ -18,23 +18,26 @@ from sqlalchemy import Row, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp import create_app
-from webapp.checks import refuse_unsafe_start
-from webapp.extensions import SWEEPER_ALIVE_KEY, db, line_redis
-from webapp.issuing import Refused, publish_row, tell_lately_revoked
-from webapp.malformed import is_malformed
+from webapp.accounts.sessions import ended_sessions
 from webapp.models import DRAFT, Coupon, utcnow
-from webapp.sessions import ended_sessions
-from webapp.swallowed import swallow
+from webapp.sale.outcomes import Refused
+from webapp.sale.publishing import publish_coupon, publish_late_revocations
+from webapp.startup import refuse_unsafe_start
+from webapp.stores.malformed import is_malformed
+from webapp.stores.queue import SWEEPER_ALIVE_KEY
+from webapp.stores.script_redis import line_redis
+from webapp.stores.sql import db
+from webapp.stores.swallowed import swallow
 
 INTERVAL_S = 1.0
 SWEPT_AFTER_END = timedelta(days=7)
-"""How long after its end a line is still looked at: nobody can be waiting in it any more."""
+"""How long after its end a line is still swept. Later only a change itself publishes and rings."""
 ALIVE_MS = 5000
 
 
 def sweep() -> int:
     """Publish every coupon and return how many lines were rung for. Raises redis.RedisError, SQLAlchemyError."""
-    tell_lately_revoked()
+    publish_late_revocations()
     rung = sum(sweep_one(coupon) for coupon in swept_coupons())
     ended_sessions().tell_again()
     line_redis().set(SWEEPER_ALIVE_KEY, "1", px=ALIVE_MS)
@@ -42,9 +45,9 @@ def sweep() -> int:
 
 
 def sweep_one(coupon: Row[Any]) -> bool:
-    """Publish one coupon and return whether its line was rung for; what stands in one line stops no other."""
+    """Publish one coupon and return whether its line was rung for. Malformed data in one line stops no other line."""
     try:
-        return publish_row(coupon)
+        return publish_coupon(coupon)
     except (Refused, ValueError, redis.ResponseError) as error:
         if isinstance(error, redis.ResponseError) and not is_malformed(error):
             raise
@@ -53,14 +56,14 @@ def sweep_one(coupon: Row[Any]) -> bool:
 
 
 def swept_coupons() -> Sequence[Row[Any]]:
-    """Return the rows of all coupons in whose lines somebody may wait."""
+    """Return the rows of all coupons in whose lines tickets may wait."""
     swept = select(Coupon).where(Coupon.status != DRAFT, Coupon.issue_end_at > utcnow() - SWEPT_AFTER_END)
     with db.engine.connect() as connection:
         return connection.execute(swept).all()
 
 
 def run(stop: threading.Event) -> None:
-    """Sweep until told to stop; an outage of a store is logged once and waited out."""
+    """Sweep until `stop` is set. An outage of a store is logged once, and the next sweep tries again."""
     failing = False
     while not stop.wait(INTERVAL_S):
         try:
@@ -74,7 +77,7 @@ def run(stop: threading.Event) -> None:
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s sweeper %(levelname)s %(message)s")
     refuse_unsafe_start()
-    # Sweeping can stop anywhere: the next sweep does it all again.
+    # A sweep may stop at any point, because the next one does it all again.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     with create_app().app_context():

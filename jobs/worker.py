@@ -3,6 +3,7 @@
 import gc
 import logging
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import redis
@@ -14,20 +15,21 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.sweeper import sweep_one, swept_coupons
 from webapp import create_app
-from webapp.checks import refuse_unsafe_start
-from webapp.extensions import FAILED_JOB_TTL_S, JOB_TIMEOUT_S, QUEUE_NAME, bell_queue, line_redis
-from webapp.issuing import ADMISSION_JOB
-from webapp.line import Line
-from webapp.malformed import ERRORS, going_on, is_malformed, set_entry_aside
+from webapp.line.line import Line
 from webapp.models import utcnow
-from webapp.swallowed import swallow
+from webapp.sale.bells import ADMISSION_JOB
+from webapp.startup import refuse_unsafe_start
+from webapp.stores.malformed import ERRORS, going_on, is_malformed, set_entry_aside
+from webapp.stores.queue import FAILED_JOB_TTL_S, JOB_TIMEOUT_S, QUEUE_NAME, bell_queue
+from webapp.stores.script_redis import line_redis
+from webapp.stores.swallowed import swallow
 
 ALLOWED_JOBS = frozenset({ADMISSION_JOB})
 WORKER_TTL_S = 30
 MAINTENANCE_INTERVAL_S = 30
 LOCK_WAIT_S = 5
 MOST_DATA = 1000
-"""Bytes of a call, packed or not."""
+"""The most bytes of a call, packed or not."""
 AS_RUNG = {
     b"origin": QUEUE_NAME.encode(),
     b"timeout": JOB_TIMEOUT_S,
@@ -40,8 +42,8 @@ STATUSES = {status.value.encode() for status in JobStatus}
 class AllowedJob(Job):
     """A job that runs only our own functions, with integers, and ignores callbacks and webhooks.
 
-    Whoever can write to Redis could otherwise have any importable function called, whatever the serializer. Of what
-    Redis holds it reads the call alone; the rest is as `issuing.ring` sets it, whatever stands there.
+    Otherwise an attacker who can write to Redis could have any importable function called, with any serializer. The job
+    reads its call and status from Redis, and nothing else; the rest is as `webapp.sale.bells.ring` sets it.
     """
 
     def refresh(self) -> None:
@@ -66,23 +68,23 @@ class AllowedJob(Job):
         return super().func
 
     @property
-    def success_callback(self) -> Any:
+    def success_callback(self) -> None:
         return None
 
     @property
-    def failure_callback(self) -> Any:
+    def failure_callback(self) -> None:
         return None
 
     @property
-    def stopped_callback(self) -> Any:
+    def stopped_callback(self) -> None:
         return None
 
-    def send_webhooks(self, *_args: Any, **_options: Any) -> None:
+    def send_webhooks(self, *_args: object, **_options: object) -> None:
         return None
 
 
 class BellQueue(Queue):
-    """A queue that sets aside what it cannot read: one strange entry must not end the worker."""
+    """A queue that sets malformed entries aside, so that they do not end the worker."""
 
     @classmethod
     def dequeue_any(cls, queues: Any, *args: Any, **options: Any) -> Any:
@@ -105,13 +107,14 @@ class BellQueue(Queue):
 
 
 class BellWorker(SimpleWorker):
-    """A worker that whatever stands in Redis does not end."""
+    """A worker that no malformed data in Redis ends."""
 
     queue_class = BellQueue
 
     def run_maintenance_tasks(self) -> None:
         with going_on(self.queues[0]):
             super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
+        # After an error RQ would hold its lock and try again at each turn.
         if self.should_run_maintenance_tasks:
             self.queues[0].release_maintenance_lock()  # type: ignore[no-untyped-call]
             self.last_cleaned_at = utcnow()  # type: ignore[assignment]
@@ -120,13 +123,19 @@ class BellWorker(SimpleWorker):
         with going_on(queue):
             super().execute_job(job, queue)
 
-    def handle_payload(self, message: Any) -> None:
+    def handle_payload(self, message: Mapping[str, object]) -> None:
         with going_on(self.queues[0]):
             super().handle_payload(message)  # type: ignore[no-untyped-call]
 
+    def unsubscribe(self) -> None:
+        if self.pubsub_thread:
+            # RQ unsubscribes first. A thread that hears of it before it is stopped waits on, and the worker waits 1 s.
+            self.pubsub_thread.stop()
+        super().unsubscribe()  # type: ignore[no-untyped-call]
+
 
 def _unpacked(data: bytes) -> bytes:
-    """Return a call as it is, or as RQ packs it; what unpacks to more than a call is cut off, and no call."""
+    """Return the call of a job, unpacked if RQ has packed it. Data that unpacks to more than MOST_DATA is cut off."""
     try:
         return zlib.decompressobj().decompress(data, MOST_DATA)
     except zlib.error:
@@ -134,9 +143,9 @@ def _unpacked(data: bytes) -> bytes:
 
 
 def make_worker() -> BellWorker:
-    """Return a worker of the one queue; call it inside an app context."""
+    """Return a worker of the one queue. Call this inside an app context."""
     bells = bell_queue()
-    # What cleans up after a dead worker asks the queue, not the worker, and would run callbacks.
+    # RQ's clean-up after a dead worker takes the class of jobs from the queue; its own class would run callbacks.
     queue = BellQueue(
         bells.name, connection=bells.connection, job_class=AllowedJob, serializer=JSONSerializer
     )
@@ -161,7 +170,7 @@ def main() -> None:
 
 
 def keep_for_good() -> None:
-    """Have the garbage collector leave out all that was imported: admission is 4 % faster for it.
+    """Have the garbage collector leave out all imported objects: admission is 4 % faster then.
 
     The figure: `make bench ARGS=admission`, with and without, interleaved.
     """
@@ -170,10 +179,10 @@ def keep_for_good() -> None:
 
 
 def ring_again() -> None:
-    """Ring for every line in which people wait, whether somebody rang or not.
+    """Ring for every line in which tickets wait, whether or not its bell is set.
 
-    A worker that died between taking a job and running it took the bell with it, and the sweeper would wait for the
-    bell to expire. One admission too many does no harm.
+    A worker that died between taking a job and running it has lost the job and left the bell, and the sweeper would
+    wait for the bell to expire. One admission too many does no harm.
     """
     try:
         for coupon in swept_coupons():

@@ -1,4 +1,4 @@
-"""Run the migrations on the app's own engine, so that they meet the same settings as the app."""
+"""Runs the migrations on the app's own engine, so that they have the same session settings as the app."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ database = current_app.extensions["migrate"].db
 
 
 def run() -> None:
+    # The first `make run` migrates before anything else has made the directory.
     if database.engine.dialect.name == "sqlite":
         Path(database.engine.url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with database.engine.connect() as connection:

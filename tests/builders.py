@@ -1,9 +1,10 @@
-"""What tests start from: accounts, coupons, and somebody who is signed in."""
+"""What tests start from: accounts, coupons, somebody who is signed in, and what fails when it is called."""
 
 import itertools
 import secrets
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from flask import Flask, session
 from flask.testing import FlaskClient
@@ -11,11 +12,11 @@ from flask_login import login_user
 from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy import insert, select
 
-from webapp.accounts import visitor_of
-from webapp.extensions import db
+from webapp.accounts.passwords import UNUSABLE, hash_password
+from webapp.accounts.visitor import visitor_of
 from webapp.models import USER, User, utcnow
-from webapp.passwords import UNUSABLE, hash_password
-from webapp.policy import create_coupon
+from webapp.sale.coupons import create_coupon
+from webapp.stores.sql import db
 
 _serial = itertools.count(1)
 
@@ -70,6 +71,15 @@ def make_coupon(
         "issue_end_at": now + timedelta(seconds=closes_in),
     }
     return create_coupon(**{"title": title, "total_quantity": quota, **period, **fields})
+
+
+def failing(error: Exception) -> Callable[..., NoReturn]:
+    """Return a function that takes whatever it is called with and raises the error."""
+
+    def fail(*_arguments: object, **_options: object) -> NoReturn:
+        raise error
+
+    return fail
 
 
 def sign_in(client: FlaskClient, user: User | int, base_url: str = "http://localhost") -> str:

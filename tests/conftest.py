@@ -4,7 +4,7 @@ import contextvars
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,15 +14,22 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from jinja2 import BytecodeCache, FileSystemBytecodeCache
+from werkzeug.routing import Rule
 
 from deploy.processes import free_port
 from deploy.stores import MariaDB, Valkey
 from tests.installation import Installation
-from webapp import create_app, tickets
-from webapp.extensions import db, line_redis
+from webapp import create_app
+from webapp.accounts import passwords
+from webapp.stores.script_redis import line_redis
+from webapp.stores.sql import db
+from webapp.web.pages import tickets
 
 SECRET_KEY = "594fb7e7b2c9a088b79ba90ae019dd53566808cb3544e842ec18a17ecbe31189"
 DATABASES = ["sqlite", "mariadb"]
+
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For what no database has a say in: once is enough."""
 
 for name in (
     "VAR_DIR",
@@ -76,7 +83,7 @@ def mariadb(directory: Path) -> Iterator[MariaDB]:
 def database_url(request: pytest.FixtureRequest, directory: Path, valkey: Valkey) -> str:
     """An empty, migrated database; every test that uses it runs on each of DATABASES.
 
-    `@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)` asks for one of them.
+    `@on_sqlite` asks for that one alone.
     """
     if request.param == "mariadb":
         url = request.getfixturevalue("mariadb").database("firstcome")
@@ -87,6 +94,23 @@ def database_url(request: pytest.FixtureRequest, directory: Path, valkey: Valkey
         flask_migrate.upgrade()
         close(app)
     return url
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_rules() -> Iterator[None]:
+    """Have the apps of all tests share what is compiled of their addresses: it took three quarters of making one."""
+    compiled: dict[tuple[object, ...], Any] = {}
+    compile_anew = Rule._compile_builder
+
+    def compile_once(rule: Rule, append_unknown: bool = True) -> Any:
+        known = (rule.rule, *rule._trace, *(rule.defaults or {}).items(), append_unknown)
+        if known not in compiled:
+            compiled[known] = compile_anew(rule, append_unknown)
+        return compiled[known]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rule, "_compile_builder", compile_once)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -113,6 +137,28 @@ def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
+@pytest.fixture
+def changed(database_url: str, valkey: Valkey, app: Flask) -> Iterator[Callable[..., FlaskClient]]:
+    """Make clients of the same installation with other settings."""
+    apps: list[Flask] = []
+
+    def make(**others: object) -> FlaskClient:
+        apps.append(create_app(settings(database_url, valkey.url) | others))
+        apps[-1].test_client_class = Browser
+        return apps[-1].test_client()
+
+    yield make
+    for each in apps:
+        with each.app_context():
+            close(each)
+
+
+@pytest.fixture
+def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash passwords in a millisecond; what the real METHOD costs is tested in test_accounts.py."""
+    monkeypatch.setattr(passwords, "METHOD", "scrypt:1024:8:1")
+
+
 class Browser(FlaskClient):
     """A client whose requests do not see the test's own app context: what one leaves in `g` stays its own."""
 
@@ -128,12 +174,12 @@ def settings(database_url: str, redis_url: str) -> dict[str, Any]:
         "REDIS_URL": redis_url,
         "QUEUE_REDIS_URL": redis_url,
         # Here the machine may be slow.
-        "SEEDING_WAIT_S": 30,
+        "OPENING_WAIT_S": 30,
     }
 
 
 def empty() -> None:
-    tickets._served.clear()
+    tickets._kept_statuses.clear()
     line_redis().flushall()
     with db.engine.begin() as connection:
         for table in reversed(db.metadata.sorted_tables):
@@ -141,7 +187,7 @@ def empty() -> None:
 
 
 def close(app: Flask) -> None:
-    app.extensions["ended_sessions"].asked_at = 0.0
+    app.extensions["ended_sessions"].stop()
     db.session.remove()
     db.engine.dispose()
     for name in ("line", "bells"):

@@ -12,7 +12,7 @@ from flask import Flask
 
 from deploy.processes import free_port, spawn, stop, wait_until
 from webapp import create_app
-from webapp.extensions import db
+from webapp.stores.sql import db
 
 READY_S = 90
 STOP_S = 90
@@ -77,6 +77,7 @@ class Installation:
         if self._app is not None:
             with self._app.app_context():
                 db.engine.dispose()
+            self._app.extensions["ended_sessions"].stop()
             for name in ("line", "bells"):
                 self._app.extensions[name].connection_pool.disconnect()
             self._app = None

@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from flask import Flask, current_app, template_rendered
 from flask.testing import FlaskClient
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from webapp.extensions import db
+from webapp.stores.sql import db
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 """What Chromium and Firefox send as Accept."""
 PROGRAM = "application/json"
+
+both = pytest.mark.parametrize("accept", [BROWSER, PROGRAM], ids=["page", "json"])
 
 
 def visit(client: FlaskClient, address: str, accept: str = BROWSER, **options: Any) -> TestResponse:

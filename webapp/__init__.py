@@ -1,35 +1,23 @@
-"""FirstCome: coupons for whoever asks first. The application factory is the list of its parts."""
+"""FirstCome: coupons for the people who ask first. The application factory is the list of its parts."""
 
 from typing import Any
 
 from flask import Flask
 
-from webapp import (
-    accounts,
-    admin,
-    cli,
-    config,
-    coupons,
-    dashboard,
-    errors,
-    health,
-    hosts,
-    page_scripts,
-    presenting,
-    receipts_page,
-    security,
-    sessions,
-    slashes,
-    throttle,
-    tickets,
-    wallet,
-)
-from webapp.extensions import babel, csrf, init_stores, login
-from webapp.lane import Lane
+from webapp import cli, config
+from webapp.accounts import sessions, throttle
+from webapp.accounts.visitor import login
+from webapp.stores import init_stores
+from webapp.web import admin, errors, health, hosts, page_scripts, presenting, security, slashes
+from webapp.web.admin import queue
+from webapp.web.fast.path import FastPath
+from webapp.web.pages import accounts, coupons, receipts, tickets, wallet
+from webapp.web.presenting import babel
+from webapp.web.security import csrf
 
 
 def create_app(overrides: dict[str, Any] | None = None) -> Flask:
-    """Build the app from the environment; `overrides` replaces settings. Opens no connection."""
+    """Build the app from the environment; `overrides` replaces settings. No connection is opened."""
     app = Flask(__name__, template_folder="../templates", static_folder="../static")
     app.config.from_mapping(config.DEFAULTS)
     app.config.from_mapping(config.load())
@@ -37,7 +25,7 @@ def create_app(overrides: dict[str, Any] | None = None) -> Flask:
 
     init_stores(app)
     hosts.init_app(app)
-    security.init_app(app)  # first: the CSRF check reads the body already
+    security.init_app(app)  # before csrf, which reads the body that this may refuse
     csrf.init_app(app)
     login.init_app(app)
     throttle.init_app(app)
@@ -47,11 +35,12 @@ def create_app(overrides: dict[str, Any] | None = None) -> Flask:
     errors.init_app(app)
     page_scripts.init_app(app)
     presenting.init_app(app)
-    dashboard.init_app(app)
+    queue.init_app(app)
     cli.init_app(app)
-    for module in (coupons, tickets, receipts_page, accounts, wallet, admin, health):
+    for module in (coupons, tickets, receipts, accounts, wallet, admin, health):
         app.register_blueprint(module.bp)
     slashes.init_app(app)  # last: `admin` hides its pages before
-    app.wsgi_app = Lane(app)  # type: ignore[method-assign]
+    if app.config["FAST_PATH"]:
+        app.wsgi_app = FastPath(app)  # type: ignore[method-assign]
     security.trust_proxies(app)
     return app

@@ -1,4 +1,4 @@
-"""Settings: every one comes from the environment, and this is the only list of them."""
+"""The settings: each is read from the environment, and this is the only list of them."""
 
 import os
 from collections.abc import Callable
@@ -8,16 +8,16 @@ from typing import Any
 from environs import Env, EnvError
 from marshmallow.validate import Range
 
-from webapp.hosts import allowed_name
+from webapp.values.hosts import allowed_name
 
 SECRET_KEY_BYTES, SECRET_KEY_BITS = 32, 75
-"""What SECRET_KEY has at least, in length and in `webapp.strength.bits`, where a server process starts."""
+"""The least length and the least `webapp.values.strength.bits` of SECRET_KEY; a server process refuses less."""
 
 
 def load() -> dict[str, Any]:
-    """Read the settings from the environment; one that is empty counts as not set.
+    """Read the settings from the environment; an empty one counts as not set.
 
-    Without REDIS_URL and DATABASE_URL they name the embedded stores that `make run` starts under VAR_DIR.
+    Without REDIS_URL and DATABASE_URL the settings name the embedded stores that `make run` starts under VAR_DIR.
     Raises environs.EnvError, which names the variable, when a value cannot be read.
     """
     env = Env()
@@ -37,19 +37,21 @@ def load() -> dict[str, Any]:
         "QUEUE_REDIS_URL": read(env.str, "QUEUE_REDIS_URL", redis_url),
         # Start with a Redis that keeps no append-only file, because replicas stand in for one.
         "ALLOW_REDIS_WITHOUT_AOF": read(env.bool, "ALLOW_REDIS_WITHOUT_AOF", False),
+        # Answer what comes in thousands in front of Flask; off, Flask answers the same.
+        "FAST_PATH": read(env.bool, "FAST_PATH", True),
         # Where gunicorn listens, and its processes; deploy/web.py reads them by itself.
         "PORT": read(env.int, "PORT", 8000, validate=Range(min=1, max=65535)),
         "WEB_CONCURRENCY": read(env.int, "WEB_CONCURRENCY", None, validate=Range(min=1, max=1000)),
-        # The hosts that we are, or every one; with a dot in front all below it too.
+        # The hosts under which this site answers, or every host; a dot in front allows all names below.
         "ALLOWED_HOSTS": _allowed_hosts(read(env.str, "ALLOWED_HOSTS", "")),
         # How many proxies in front of gunicorn set X-Forwarded-For and -Proto.
         "TRUSTED_PROXIES": read(env.int, "TRUSTED_PROXIES", 0, validate=Range(min=0, max=5)),
         # Password hashes at a time in one process; each takes 32 MB and about 0.3 s of a core.
         "HASHES_AT_ONCE": read(env.int, "HASHES_AT_ONCE", 2, validate=Range(min=1, max=64)),
-        # Of one IPv4 address or IPv6 /64; an office, a campus and many telephones share one.
+        # For one IPv4 address or IPv6 /64; an office, a campus and many telephones share one.
         "SIGN_INS_PER_MINUTE": read(env.int, "SIGN_INS_PER_MINUTE", 100, validate=Range(min=1)),
         "REGISTRATIONS_PER_HOUR": read(env.int, "REGISTRATIONS_PER_HOUR", 30, validate=Range(min=1)),
-        # How long to wait for an answer of MySQL; gunicorn.conf.py sets less for the web, where people wait.
+        # Seconds to wait for an answer of MySQL; gunicorn.conf.py sets less for the web, where people wait.
         "SQL_ANSWER_S": read(env.float, "SQL_ANSWER_S", 10, validate=Range(min=0.1, max=300)),
         # Polls a second that all open pages together may cost; the pages are told to slow down to it.
         "POLLS_PER_SECOND": read(env.int, "POLLS_PER_SECOND", 2000, validate=Range(min=1)),
@@ -64,7 +66,7 @@ def _allowed_hosts(text: str) -> list[str]:
 
 
 def _local_secret(var: Path) -> str | None:
-    """Return the key that `make run` made for this directory, so that `flask` commands reach what it runs."""
+    """Return the key that `make run` made for this directory, so that `flask` commands work beside it."""
     path = var / "secret_key"
     return path.read_text().strip() if path.is_file() else None
 
@@ -80,15 +82,15 @@ DEFAULTS: dict[str, Any] = {
     # A page that was opened an hour before the start must still be able to claim.
     "WTF_CSRF_TIME_LIMIT": None,
     "WTF_CSRF_CHECK_DEFAULT": True,
-    # `webapp.security.OwnPages` asks where a form comes from.
+    # `webapp.web.security.OwnPages` checks the origin of a form instead, in a way that every browser passes.
     "WTF_CSRF_SSL_STRICT": False,
     "SEND_FILE_MAX_AGE_DEFAULT": 300,
     "BABEL_DEFAULT_LOCALE": "ko",
     "BABEL_DEFAULT_TIMEZONE": "Asia/Seoul",
     "BABEL_TRANSLATION_DIRECTORIES": "translations",
-    # Seconds that a statement waits for a row lock: a visitor must not wait longer than 2.5 s.
+    # Seconds that a statement waits for a row lock; a visitor must not wait longer than 2.5 s in all.
     "SQL_LOCK_WAIT_S": 2,
-    # Seconds that a visitor waits for a line that Redis lost and SQL has to make anew; then they hear "busy".
-    "SEEDING_WAIT_S": 0.5,
+    # Seconds that a request waits for a new epoch of a line that Redis lost; then it answers "busy".
+    "OPENING_WAIT_S": 0.5,
 }
-"""Settings that no installation needs to change."""
+"""Settings that no installation needs to change, by name."""

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
 
-from webapp.emails import EMAIL_LENGTH, NOWHERE, normalised_email
+from webapp.values.emails import EMAIL_LENGTH, NOWHERE, normalised_email
 
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")

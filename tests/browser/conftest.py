@@ -13,8 +13,8 @@ from tests.browser.pages import MOVES_MS, PHONE
 from tests.browser.pictures import write_index
 from tests.builders import make_user, session_cookie
 from tests.installation import Installation
-from webapp.extensions import db
 from webapp.models import User
+from webapp.stores.sql import db
 
 NOTE_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) =>

@@ -12,11 +12,11 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.builders import make_coupon, make_user
-from webapp.codes import ALPHABET
-from webapp.extensions import line_redis
-from webapp.line import Line
+from webapp.line.line import Line
 from webapp.models import LIVE, PAUSED
-from webapp.policy import change_coupon
+from webapp.sale.codes import ALPHABET
+from webapp.sale.coupons import change_coupon
+from webapp.stores.script_redis import line_redis
 
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 SHOWN_CODE = re.compile(

@@ -8,8 +8,8 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.pages import POLL_MS, heading, next_poll, offer, on_sqlite, paused, stop_clock
 from tests.builders import make_user, make_users
-from webapp import issuing
-from webapp.policy import change_coupon
+from webapp.sale import claims
+from webapp.sale.coupons import change_coupon
 
 pytestmark = on_sqlite
 
@@ -66,7 +66,7 @@ def test_what_a_screen_reader_finds_at_each_step(person, system):
     with paused(coupon):
         page.goto(f"/coupons/{coupon}")
         for other in make_users(2):
-            issuing.claim(coupon, other)
+            claims.claim(coupon, other)
         page.get_by_role("button", name="쿠폰 받기").click()
         heading(page, re.compile(r"3\s*번"))
         expect(page.get_by_role("button", name="자동 새로고침 끄기")).to_be_visible()
@@ -88,7 +88,7 @@ def test_the_status_speaks_seldom_far_from_the_front(person, system, ahead, seco
     stop_clock(page)
     coupon = offer(status="paused")
     for each in (*make_users(ahead), user):
-        issuing.claim(coupon, each)
+        claims.claim(coupon, each)
     page.goto(f"/coupons/{coupon}")
     page.evaluate(
         """() => {

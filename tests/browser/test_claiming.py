@@ -25,11 +25,12 @@ from tests.browser.pages import (
     stop_clock,
 )
 from tests.builders import make_user, make_users
-from webapp import issuing
-from webapp.extensions import db, line_redis
-from webapp.line import Line
+from webapp.line.line import Line
 from webapp.models import CLOSED, PAUSED, User, utcnow
-from webapp.policy import change_coupon
+from webapp.sale import claims, epochs
+from webapp.sale.coupons import change_coupon
+from webapp.stores.script_redis import line_redis
+from webapp.stores.sql import db
 
 
 @contextmanager
@@ -98,7 +99,7 @@ def test_whoever_waits_too_far_back_sees_it_run_out(person, system):
     expect(claim_button(page)).to_be_enabled()
     with paused(coupon):
         for other in make_users(3):
-            issuing.claim(coupon, other)
+            claims.claim(coupon, other)
         claim_button(page).click()
         heading(page, re.compile(r"4\s*번"))
         expect(page.locator("[data-honest]")).to_be_visible()
@@ -115,7 +116,7 @@ def test_whoever_comes_after_the_end_sees_when_it_was(person, system):
     page.goto(f"/coupons/{coupon}")
     expect(claim_button(page)).to_be_enabled()
     with paused(coupon):
-        issuing.claim(coupon, make_user().id)
+        claims.claim(coupon, make_user().id)
     heading(page, "준비한 쿠폰이 모두 나갔어요")
     expect(claim_button(page)).to_have_count(0)
 
@@ -179,7 +180,7 @@ def test_two_tabs_have_one_ticket(person, system):
     coupon = offer()
     first, user = person()
     with paused(coupon):
-        issuing.claim(coupon, make_user().id)
+        claims.claim(coupon, make_user().id)
         first.goto(f"/coupons/{coupon}")
         second = first.context.new_page()
         second.goto(f"/coupons/{coupon}")
@@ -191,7 +192,7 @@ def test_two_tabs_have_one_ticket(person, system):
         heading(tab, "축하해요! 쿠폰을 받았어요")
     code = first.locator("#code").inner_text()
     expect(second.locator("#code")).to_have_text(code)
-    assert issuing.standing(coupon, user).number == 2
+    assert claims.standing(coupon, user).number == 2
 
 
 @on_sqlite
@@ -199,8 +200,8 @@ def test_a_loser_reads_prints_and_verifies_the_receipt(person, visitor, system):
     coupon = offer(quota=1)
     page, user = person()
     with paused(coupon):
-        issuing.claim(coupon, make_user().id)
-        issuing.claim(coupon, user)
+        claims.claim(coupon, make_user().id)
+        claims.claim(coupon, user)
         page.goto(f"/coupons/{coupon}")
         heading(page, re.compile(r"2\s*번"))
     heading(page, "아쉽게도 바로 앞에서 마감됐어요")
@@ -288,7 +289,7 @@ def test_a_place_that_redis_lost_comes_back_by_itself(person, system):
     page, _user = person()
     with first_in_line(page, coupon):
         Line(line_redis(), coupon).forget()
-        assert issuing.claim(coupon, make_user().id).number == issuing.EPOCH_STEP + 1
+        assert claims.claim(coupon, make_user().id).number == epochs.EPOCH_STEP + 1
         expect(page.locator("#coupon")).to_have_attribute("data-epoch", "2")
         heading(page, re.compile(r"1\s*번"))
     heading(page, "축하해요! 쿠폰을 받았어요")
@@ -319,7 +320,7 @@ def test_a_place_that_cannot_come_back_is_told(person, system):
         expect(page.locator("#lost")).to_be_visible()
         claim_button(page).click()
         heading(page, re.compile(r"1,000,001\s*번"))
-        assert issuing.standing(coupon, user).number == issuing.EPOCH_STEP + 1
+        assert claims.standing(coupon, user).number == epochs.EPOCH_STEP + 1
 
 
 @on_sqlite
@@ -363,7 +364,7 @@ def test_in_english_on_a_desktop(visitor, system):
 def test_nothing_is_wider_than_a_small_phone(person, system):
     page, user = person(viewport={"width": 320, "height": 640})
     title = "가" * 100
-    issuing.claim(held := offer(title=title), user)
+    claims.claim(held := offer(title=title), user)
     receipt = f"/coupons/{held}/receipt"
     for address in ("/", "/login", "/register", "/wallet", f"/coupons/{offer(title=title)}", receipt):
         page.goto(address)

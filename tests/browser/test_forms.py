@@ -7,8 +7,8 @@ from sqlalchemy import func, select
 
 from tests.browser.pages import DESKTOP, on_sqlite
 from tests.builders import make_user
-from webapp.extensions import db
 from webapp.models import OPERATOR, Coupon
+from webapp.stores.sql import db
 
 NEW = "/admin/coupons/new"
 CLICK_TWICE = """async () => {

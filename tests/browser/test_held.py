@@ -10,15 +10,17 @@ from sqlalchemy import select, update
 
 from tests.browser.pages import heading, offer, on_sqlite, stop_clock
 from tests.builders import make_user
-from webapp import issuing, redeeming
-from webapp.extensions import db
 from webapp.models import Coupon, CouponIssue, User, utcnow
+from webapp.sale import admission, claims, redeeming
+from webapp.stores.sql import db
 
 pytestmark = on_sqlite
 
 PROMISED_MS = 10_000
 PAGES = ["/coupons/{coupon}", "/wallet", "/wallet/{issue}", "/coupons/{coupon}/receipt"]
 FATES = {"used": "에 사용했어요", "expired": "까지 쓸 수 있었어요", "revoked": "사유: #1024"}
+
+REFUSED = "navigator.clipboard.writeText = () => Promise.reject(new DOMException('', 'NotAllowedError'))"
 
 
 class Won:
@@ -27,8 +29,8 @@ class Won:
     def __init__(self) -> None:
         self.user = make_user()
         self.coupon = offer()
-        issuing.claim(self.coupon, self.user.id)
-        issuing.admit(self.coupon)
+        claims.claim(self.coupon, self.user.id)
+        admission.admit(self.coupon)
         mine = select(CouponIssue.id, CouponIssue.code).where(CouponIssue.coupon_id == self.coupon)
         self.issue, self.code = db.session.execute(mine).one()
         db.session.rollback()
@@ -65,22 +67,6 @@ def opened(person, won: Won, page: str, **options) -> Page:
     return shown
 
 
-@pytest.mark.parametrize("fate", FATES)
-def test_every_open_page_says_it_within_the_time_that_is_promised(person, won, fate):
-    pages = [opened(person, won, page) for page in PAGES]
-    for page in pages:
-        expect(page.get_by_role("main")).not_to_contain_text(FATES[fate])
-    won.befall(fate)
-    late = utcnow() + timedelta(milliseconds=PROMISED_MS)
-    for page in pages:
-        left_ms = max(1, (late - utcnow()) / timedelta(milliseconds=1))
-        expect(page.get_by_role("main")).to_contain_text(FATES[fate], timeout=left_ms)
-        expect(page.locator(".qr")).to_have_count(0)
-
-
-# From here on time stands still in the page, and the test lets it go on.
-
-
 def asking(person, won: Won, page: str = "/wallet/{issue}", init: str = "") -> tuple[Page, list[str]]:
     """Open a page whose clock is stopped, and return it with what it asks for."""
     shown, _user = person(won.user)
@@ -107,6 +93,35 @@ def ask_on(page: Page, asked: list[str], times: int) -> None:
         page.clock.run_for(1000)
         page.wait_for_timeout(20)  # the answers come by the browser's own clock
     raise AssertionError(f"asked {len(asked)} times")
+
+
+@pytest.mark.parametrize("fate", FATES)
+def test_every_open_page_says_it_within_the_time_that_is_promised(person, won, fate):
+    pages = [opened(person, won, page) for page in PAGES]
+    for page in pages:
+        expect(page.get_by_role("main")).not_to_contain_text(FATES[fate])
+    won.befall(fate)
+    late = utcnow() + timedelta(milliseconds=PROMISED_MS)
+    for page in pages:
+        left_ms = max(1, (late - utcnow()) / timedelta(milliseconds=1))
+        expect(page.get_by_role("main")).to_contain_text(FATES[fate], timeout=left_ms)
+        expect(page.locator(".qr")).to_have_count(0)
+
+
+@pytest.mark.parametrize("page", ["/coupons/{coupon}", "/wallet", "/wallet/{issue}"])
+def test_where_the_browser_refuses_to_copy_the_code_is_marked(person, won, page):
+    shown, _user = person(won.user)
+    shown.context.add_init_script(REFUSED)
+    shown.goto(won.address(page))
+    button = shown.locator("[data-copy]")
+    button.click()
+    shown.wait_for_function(
+        "() => String(getSelection()) === document.querySelector('[data-copy]').dataset.copy"
+    )
+    expect(button).not_to_have_text("복사했어요")
+
+
+# From here on time stands still in the page, and the test lets it go on.
 
 
 def test_a_use_that_was_given_back_brings_the_qr_code_back(person, won):

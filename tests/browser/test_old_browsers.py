@@ -11,9 +11,9 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.browser.pages import claim_button, heading, offer, on_sqlite, paused
 from tests.browser.test_resilience import forget
-from webapp import issuing
-from webapp.extensions import line_redis
-from webapp.line import Line
+from webapp.line.line import Line
+from webapp.sale import claims
+from webapp.stores.script_redis import line_redis
 
 pytestmark = on_sqlite
 ISSUED = "축하해요! 쿠폰을 받았어요"
@@ -69,6 +69,21 @@ TAKEN_AWAY = {
 }
 
 
+def unanswered(route: Route) -> None:
+    """Never answer."""
+
+
+def soon(seconds: int) -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+def answer(
+    status: int, body: str = "<h1>Something else</h1>", kind: str = "text/html", **headers: str
+) -> Any:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda route: route.fulfill(status=status, content_type=kind, body=body, headers=named)
+
+
 @pytest.mark.parametrize("script", TAKEN_AWAY.values(), ids=TAKEN_AWAY.keys())
 def test_without_one_of_them_the_claim_works_and_the_page_moves(person: Person, system, script: str) -> None:
     page, _user = person()
@@ -103,10 +118,6 @@ def test_control_what_is_taken_away_is_gone(person: Person, system, complaints: 
 
 
 # Scripts that do not come
-
-
-def unanswered(route: Route) -> None:
-    """Never answer."""
 
 
 SCRIPTS = {
@@ -146,17 +157,6 @@ def test_a_script_that_does_not_come_leaves_a_form_that_works_at_the_opening(
 
 
 # What answers in our place
-
-
-def soon(seconds: int) -> str:
-    return format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
-
-
-def answer(
-    status: int, body: str = "<h1>Something else</h1>", kind: str = "text/html", **headers: str
-) -> Any:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda route: route.fulfill(status=status, content_type=kind, body=body, headers=named)
 
 
 JSON = "application/json"
@@ -201,7 +201,7 @@ def test_an_answer_that_is_not_ours_is_no_answer(
         page.route(f"**/{address}", stranger, times=1)
     claim_button(page).click()
     heading(page, ISSUED)
-    assert issuing.standing(coupon, user).number == Line(line_redis(), coupon).gate().last == 1
+    assert claims.standing(coupon, user).number == Line(line_redis(), coupon).gate().last == 1
     complaints.clear()
 
 
@@ -225,5 +225,5 @@ def test_control_an_answer_of_ours_is_taken_as_it_is(person: Person, system, com
     page.route("**/claim", answer(410, ours, "application/problem+json"), times=1)
     with page.expect_navigation():
         claim_button(page).click()
-    assert issuing.standing(coupon, user).state == "none"
+    assert claims.standing(coupon, user).state == "none"
     forget(complaints, "status of 410")

@@ -13,13 +13,13 @@ from playwright.sync_api import Page, Route
 from rq import Worker
 from sqlalchemy import select
 
-from jobs.crowd import signed_in
-from jobs.load import send_all
+from jobs.rehearsal.crowd import signed_in
+from jobs.rehearsal.load import send_all
 from tests.browser.pages import frozen, heading, offer, on_sqlite
 from tests.builders import make_users
-from webapp.extensions import db
 from webapp.models import CouponIssue, utcnow
-from webapp.policy import change_coupon
+from webapp.sale.coupons import change_coupon
+from webapp.stores.sql import db
 
 pytestmark = [
     on_sqlite,

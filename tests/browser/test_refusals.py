@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.pages import claim_button, heading, offer, on_sqlite
 from tests.builders import make_user
-from webapp import issuing
+from webapp.sale import admission, claims
 
 pytestmark = on_sqlite
 
@@ -19,8 +19,8 @@ def refused(page: Page) -> int:
     coupon = offer(quota=1)
     page.route("**/serving", lambda route: None)  # the page hears nothing of it
     page.goto(f"/coupons/{coupon}")
-    issuing.claim(coupon, make_user().id)
-    issuing.admit(coupon)
+    claims.claim(coupon, make_user().id)
+    admission.admit(coupon)
     claim_button(page).click()
     heading(page, "준비한 쿠폰이 모두 나갔어요")
     return coupon

@@ -19,12 +19,13 @@ from tests.browser.pages import (
     stop_clock,
 )
 from tests.builders import make_user, make_users, session_cookie
-from webapp import issuing
-from webapp.codes import grouped
-from webapp.extensions import db, line_redis
-from webapp.line import Line
+from webapp.line.line import Line
 from webapp.models import CouponIssue, User
-from webapp.policy import change_coupon
+from webapp.sale import admission, claims
+from webapp.sale.codes import grouped
+from webapp.sale.coupons import change_coupon
+from webapp.stores.script_redis import line_redis
+from webapp.stores.sql import db
 
 pytestmark = on_sqlite
 NUMBER_1 = re.compile(r"1\s*번")
@@ -48,7 +49,7 @@ def stand_in_line(page: Page, user: int, before: int = 1) -> int:
     """Return a coupon in whose line the user waits, with the page open; it is on hold."""
     coupon = offer(status="paused")
     for each in (*make_users(before), user):
-        issuing.claim(coupon, each)
+        claims.claim(coupon, each)
     page.goto(f"/coupons/{coupon}")
     heading(page, re.compile(rf"{before + 1}\s*번"))
     return coupon
@@ -62,6 +63,33 @@ def forget(complaints: list[str], pattern: str) -> None:
     """Drop what the console said of the fault that the test made itself."""
     assert complaints, "the fault was noticed"
     complaints[:] = [said for said in complaints if not re.search(pattern, said)]
+
+
+def set_hidden(page: Page, hidden: bool) -> None:
+    """Have the page believe that it went to the back, or came to the front: a headless tab is always in front."""
+    page.evaluate(
+        """(hidden) => {
+            Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
+@pytest.fixture
+def putting_aside(browser_type, browser_type_launch_args, installation, system):
+    """Open pages in a browser that puts a page aside and brings it back as it was, as people's do."""
+    with browser_type.launch(
+        **browser_type_launch_args, ignore_default_args=["--disable-back-forward-cache"]
+    ) as browser:
+
+        def open_page(user: User, **options: bool) -> Page:
+            page = browser.new_context(base_url=installation.url, **options).new_page()
+            cookie, _token = session_cookie(system, user)
+            page.context.add_cookies([{"name": "session", "value": cookie, "url": installation.url}])
+            return page
+
+        yield open_page
 
 
 def test_the_network_is_cut_for_20_s_in_mid_wait(person, system, complaints):
@@ -84,7 +112,7 @@ def test_a_click_while_the_network_is_cut_is_sent_when_it_is_back(person, system
     page.context.set_offline(True)
     claim_button(page).click()
     expect(page.get_by_role("button", name="접속이 많아요")).to_be_disabled()
-    assert issuing.standing(coupon, user).state == "none"
+    assert claims.standing(coupon, user).state == "none"
     page.context.set_offline(False)
     heading(page, "축하해요! 쿠폰을 받았어요")
     assert Line(line_redis(), coupon).gate().last == 1
@@ -122,7 +150,7 @@ def test_a_click_on_a_busy_server_without_javascript_comes_back_to_the_button(pe
     page.wait_for_url(f"**/coupons/{coupon}")
     # A command that Redis finds when it wakes up is carried out: both are right.
     heading(page, re.compile("지금 받을 수 있어요|축하해요! 쿠폰을 받았어요|순번"))
-    assert issuing.standing(coupon, user).number in (None, 1)
+    assert claims.standing(coupon, user).number in (None, 1)
     forget(complaints, "status of 503")
 
 
@@ -224,17 +252,6 @@ def test_a_tab_that_comes_back_to_the_front_asks_at_once(person, system):
     heading(page, "축하해요! 쿠폰을 받았어요")
 
 
-def set_hidden(page: Page, hidden: bool) -> None:
-    """Have the page believe that it went to the back, or came to the front: a headless tab is always in front."""
-    page.evaluate(
-        """(hidden) => {
-            Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-            document.dispatchEvent(new Event("visibilitychange"));
-        }""",
-        hidden,
-    )
-
-
 def test_stopped_updates_stay_stopped_until_they_are_wanted(person, system):
     page, user = person()
     stop_clock(page)
@@ -293,28 +310,12 @@ def test_a_visitor_from_elsewhere_sees_the_time_there_too(person, system):
     expect(page.locator("dd time").first).to_have_text(re.compile(r"\d\d:\d\d$"))
 
 
-@pytest.fixture
-def putting_aside(browser_type, browser_type_launch_args, installation, system):
-    """Open pages in a browser that puts a page aside and brings it back as it was, as people's do."""
-    with browser_type.launch(
-        **browser_type_launch_args, ignore_default_args=["--disable-back-forward-cache"]
-    ) as browser:
-
-        def open_page(user: User, **options: bool) -> Page:
-            page = browser.new_context(base_url=installation.url, **options).new_page()
-            cookie, _token = session_cookie(system, user)
-            page.context.add_cookies([{"name": "session", "value": cookie, "url": installation.url}])
-            return page
-
-        yield open_page
-
-
 @pytest.mark.parametrize("scripts", [True, False])
 @pytest.mark.parametrize("address", ["/wallet", "/coupons/{coupon}"])
 def test_back_after_signing_out_shows_no_code(putting_aside, address, scripts):
     coupon, user = offer(quota=1), make_user()
-    issuing.claim(coupon, user.id)
-    issuing.admit(coupon)
+    claims.claim(coupon, user.id)
+    admission.admit(coupon)
     code = grouped(db.session.scalars(select(CouponIssue.code).where(CouponIssue.coupon_id == coupon)).one())
     page = putting_aside(user, java_script_enabled=scripts)
     page.goto(address.format(coupon=coupon))

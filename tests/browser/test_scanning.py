@@ -9,9 +9,9 @@ from playwright.sync_api import Page
 
 from tests.browser.pages import offer, on_sqlite
 from tests.builders import make_user
-from webapp import issuing
-from webapp.codes import grouped, readings
 from webapp.models import OPERATOR
+from webapp.sale import admission, claims
+from webapp.sale.codes import grouped, readings
 
 pytestmark = on_sqlite
 
@@ -25,21 +25,10 @@ def scanned(page: Page) -> dict[str, str]:
 def won(page: Page, user: int) -> str:
     """Open the page of somebody who has just got a coupon, and return its code."""
     coupon = offer()
-    issuing.claim(coupon, user)
-    issuing.admit(coupon)
+    claims.claim(coupon, user)
+    admission.admit(coupon)
     page.goto(f"/coupons/{coupon}")
-    return issuing.standing(coupon, user).code or ""
-
-
-@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 390), ("dark", 320), ("light", 1280)])
-def test_a_scanner_reads_both_codes_on_both_pages(person, system, scheme, width):
-    page, user = person(color_scheme=scheme, viewport={"width": width, "height": 844}, device_scale_factor=3)
-    code = won(page, user)
-    assert scanned(page) == {"QRCode": code, "Code128": code}
-    page.goto("/wallet")
-    page.locator(".offers__title").first.click()
-    page.wait_for_url("**/wallet/*")
-    assert scanned(page) == {"QRCode": code, "Code128": code}
+    return claims.standing(coupon, user).code or ""
 
 
 def darkest_beside(page: Page, kind: str) -> int:
@@ -52,6 +41,17 @@ def darkest_beside(page: Page, kind: str) -> int:
         for y in middle
         for x in [*range(edge // 2, edge), *range(width - edge, width - edge // 2)]
     )
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 390), ("dark", 320), ("light", 1280)])
+def test_a_scanner_reads_both_codes_on_both_pages(person, system, scheme, width):
+    page, user = person(color_scheme=scheme, viewport={"width": width, "height": 844}, device_scale_factor=3)
+    code = won(page, user)
+    assert scanned(page) == {"QRCode": code, "Code128": code}
+    page.goto("/wallet")
+    page.locator(".offers__title").first.click()
+    page.wait_for_url("**/wallet/*")
+    assert scanned(page) == {"QRCode": code, "Code128": code}
 
 
 @pytest.mark.parametrize("kind", [".qr", ".barcode"])

@@ -11,11 +11,12 @@ from sqlalchemy import update
 from tests.browser.pages import heading, mislead, next_poll, offer, on_sqlite, paused, stop_clock
 from tests.browser.test_resilience import forget, polls, stand_in_line
 from tests.builders import make_user
-from webapp import issuing
-from webapp.extensions import db, line_redis
-from webapp.line import Line
-from webapp.models import CLOSED, PAUSED, Coupon, utcnow
-from webapp.policy import change_coupon
+from webapp.line.line import Line
+from webapp.models import CLOSED, LIVE, PAUSED, Coupon, utcnow
+from webapp.sale import claims, publishing
+from webapp.sale.coupons import change_coupon
+from webapp.stores.script_redis import line_redis
+from webapp.stores.sql import db
 
 pytestmark = on_sqlite
 ISSUED = "축하해요! 쿠폰을 받았어요"
@@ -25,12 +26,12 @@ PRESCRIBED_MS = 7000
 def stand_behind(page: Page, user: int, many: int) -> int:
     """Return a coupon in whose line the user waits behind so many others, who are only numbers, with the page open."""
     coupon = offer(status=PAUSED, quota=None)
-    issuing.serving(coupon)
+    claims.line_status(coupon)
     line = Line(line_redis(), coupon)
     if many:
         line_redis().zadd(line.line_key, {f"other {number}": number for number in range(1, many + 1)})
         line_redis().hset(line.gate_key, "last", many)
-    issuing.claim(coupon, user)
+    claims.claim(coupon, user)
     page.goto(f"/coupons/{coupon}")
     heading(page, re.compile(rf"{many + 1:,}\s*번"))
     return coupon
@@ -38,6 +39,13 @@ def stand_behind(page: Page, user: int, many: int) -> int:
 
 def facts(page: Page) -> dict[str, str]:
     return page.evaluate("() => ({ ...document.getElementById('coupon').dataset })")
+
+
+def tell(page: Page, address: str, **said: Any) -> None:
+    def answer(route: Route) -> None:
+        route.fulfill(json=route.fetch().json() | said)
+
+    page.route(f"**/{address}", answer)
 
 
 def test_whoever_is_far_back_sees_number_and_time_move_with_every_poll(person, system):
@@ -94,18 +102,10 @@ def test_the_page_says_the_same_before_the_first_poll(visitor, person, system):
     coupon = stand_behind(page, user, 0)
     expect(page.locator("#paused")).to_be_visible()
     expect(page.locator("[data-field=band]")).to_have_text("멈춤")
-    line = Line(line_redis(), coupon)
-    line_redis().hset(line.gate_key, "status", "live")
+    change_coupon(coupon, status=LIVE)
     page.goto(f"/coupons/{coupon}")
     said = page.locator("[data-field=band]").or_(page.get_by_role("heading", name=ISSUED))
     expect(said).to_have_text(re.compile(f"곧|{ISSUED}"))
-
-
-def tell(page: Page, address: str, **said: Any) -> None:
-    def answer(route: Route) -> None:
-        route.fulfill(json=route.fetch().json() | said)
-
-    page.route(f"**/{address}", answer)
 
 
 @pytest.mark.parametrize("before", [0, 30, 600])
@@ -153,7 +153,7 @@ def test_a_missed_page_that_was_opened_after_the_end_hears_of_a_quota_that_is_ra
     coupon = offer(quota=1)
     with paused(coupon):
         for each in (make_user().id, user):
-            issuing.claim(coupon, each)
+            claims.claim(coupon, each)
     page.goto(f"/coupons/{coupon}")
     page.clock.resume()
     heading(page, re.compile("마감됐어요"))
@@ -164,7 +164,7 @@ def test_a_missed_page_that_was_opened_after_the_end_hears_of_a_quota_that_is_ra
             update(Coupon).where(Coupon.id == coupon).values(issue_end_at=utcnow() - timedelta(minutes=1))
         )
         db.session.commit()
-        issuing.publish(coupon)
+        publishing.publish(coupon)
     stop_clock(page)
     page.goto(f"/coupons/{coupon}")
     heading(page, re.compile("마감됐어요"))

@@ -18,12 +18,12 @@ from typing import Any
 
 from sqlalchemy import select
 
-from jobs.crowd import Crowd, signed_in
-from jobs.load import Answer, Try, send_all
+from jobs.rehearsal.crowd import Crowd, signed_in
+from jobs.rehearsal.load import Answer, Try, send_all
 from tests.faults.site import Site
-from webapp import audit
-from webapp.extensions import db
 from webapp.models import Coupon, CouponIssue, LineEvent
+from webapp.sale import audit
+from webapp.stores.sql import db
 
 FINAL = frozenset({"issued", "sold_out", "rejected", "lost", "none"})
 REFUSALS = (409, 410)

@@ -17,11 +17,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from deploy.processes import ROOT, TICK_S, free_port, kill_group, spawn, stop
 from deploy.stores import MariaDB, Valkey
-from jobs.load import Answer, send_all
+from jobs.rehearsal.load import Answer, send_all
 from tests.conftest import close, settings
 from tests.faults.proxy import Proxy
 from webapp import create_app
-from webapp.extensions import SWEEPER_ALIVE_KEY, connect_redis, line_redis
+from webapp.stores.queue import SWEEPER_ALIVE_KEY
+from webapp.stores.script_redis import connect_redis, line_redis
 
 READY_S = 30
 PAUSE_S = 0.3

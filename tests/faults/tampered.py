@@ -22,10 +22,15 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from jobs import admission, worker
-from webapp import config, extensions, issuing, passwords, sessions, sqlite
-from webapp.extensions import db
-from webapp.line import Answer, Claimed, Line
+from webapp import config
+from webapp.accounts import passwords, sessions
+from webapp.line.line import Line
+from webapp.line.types import Claimed, Reply
 from webapp.models import Coupon
+from webapp.sale import admission as sale_admission
+from webapp.sale import epochs, locking, publishing, records
+from webapp.stores import script_redis, sql, sqlite
+from webapp.stores.sql import db
 
 Wrapped = Callable[..., Any]
 TICK_S = 0.005
@@ -57,13 +62,13 @@ STEPS: dict[str, tuple[Callable[..., None], Any, str]] = {
     "claimed": (after, Line, "claim"),
     "taken": (before, worker.SimpleWorker, "execute_job"),
     "begun": (before, admission, "admit"),
-    "locked": (before, issuing, "_decide"),
-    "inserted": (after, issuing, "_write"),
+    "locked": (before, sale_admission, "_decide"),
+    "inserted": (after, sale_admission, "_write"),
     "committed": (before, Line, "settle"),
     "settled": (after, Line, "settle"),
-    "next batch": (after, issuing, "_admit_batch"),
-    "epoch begun": (after, Line, "seed"),
-    "epoch known": (before, Line, "open"),
+    "next batch": (after, sale_admission, "_admit_batch"),
+    "epoch begun": (after, Line, "begin_epoch"),
+    "epoch known": (before, Line, "open_epoch"),
 }
 """Where a process can be told to die: before or after a function of ours."""
 
@@ -87,14 +92,14 @@ def first_time() -> bool:
 
 
 @contextmanager
-def unlocked(coupon_id: int) -> Iterator[tuple[Connection, Any]]:
+def unlocked(coupon_id: int) -> Iterator[locking.CouponLock]:
     """`locked_coupon` without the lock; it dawdles until another overtakes it, so that what it read is old."""
     with db.engine.connect() as connection:
         coupon, until = _coupon(connection, coupon_id), time.monotonic() + random.uniform(0, 0.4)
         while time.monotonic() < until and _coupon(connection, coupon_id) == coupon:
             time.sleep(0.005)
         time.sleep(0.02)
-        yield connection, coupon
+        yield locking.CouponLock(connection, coupon, key=locking._KEY)
 
 
 def _coupon(connection: Connection, coupon_id: int) -> Any:
@@ -102,17 +107,17 @@ def _coupon(connection: Connection, coupon_id: int) -> Any:
 
 
 def no_lock() -> None:
-    issuing.locked_coupon = unlocked  # type: ignore[assignment]
+    sale_admission.locked_coupon = epochs.locked_coupon = publishing.locked_coupon = unlocked  # type: ignore[assignment]
 
 
 def early_head() -> None:
     """Admission reads the head of the line before it has the lock, and goes on when another has read it too."""
-    locked, head = issuing.locked_coupon, Line.head
+    locked, head = locking.locked_coupon, Line.head
 
     @contextmanager
-    def reading_first(coupon_id: int) -> Iterator[tuple[Connection, Any]]:
-        store = extensions.line_redis()
-        seen, until = head(Line(store, coupon_id), issuing.BATCH), time.monotonic() + 0.5
+    def reading_first(coupon_id: int) -> Iterator[locking.CouponLock]:
+        store = script_redis.line_redis()
+        seen, until = head(Line(store, coupon_id), sale_admission.BATCH), time.monotonic() + 0.5
         readers = store.incr("readers")
         while time.monotonic() < until and int(store.get("readers") or 0) == readers:
             time.sleep(0.005)
@@ -120,36 +125,36 @@ def early_head() -> None:
         with locked(coupon_id) as found:
             yield found
 
-    issuing.locked_coupon = reading_first  # type: ignore[assignment]
+    sale_admission.locked_coupon = epochs.locked_coupon = publishing.locked_coupon = reading_first  # type: ignore[assignment]
 
 
 def small_batches() -> None:
     """A batch is half of a small quota."""
-    issuing.BATCH = 50
+    sale_admission.BATCH = 50
 
 
 def no_holders() -> None:
     """Admission does not look who has the coupon already."""
-    issuing._holders = lambda *_: {}
+    sale_admission.holders_among = lambda *_: {}
 
 
 def nobody_barred() -> None:
     """Admission does not look who is deleted or blocked."""
-    issuing._barred = lambda *_, **__: {}
+    sale_admission.barred_among = lambda *_, **__: {}
 
 
 def settle_first() -> None:
     """People are told before the row is committed."""
-    original = issuing._write
+    original = sale_admission._write
 
-    def telling(connection: Any, coupon: Any, head: Any, batch: Any) -> int:
-        issued = original(connection, coupon, head, batch)
-        policy = issuing.policy_of(coupon, issued=issued)
-        Line(extensions.line_redis(), coupon.id).settle(policy, batch.settled)
+    def telling(lock: locking.CouponLock, head: Any, batch: Any) -> int:
+        issued = original(lock, head, batch)
+        policy = records.policy_of(lock.coupon, issued=issued)
+        Line(script_redis.line_redis(), lock.coupon.id).settle(policy, batch.settled)
         time.sleep(0.3)
         return issued
 
-    issuing._write = telling
+    sale_admission._write = telling
 
 
 def kill_sql_at_commit() -> None:
@@ -180,7 +185,7 @@ def kill_connection_at_commit() -> None:
 def at_commit(doom: Callable[[], None]) -> None:
     """Act once, when a transaction that wrote issues is about to commit; the marker can be taken away for another."""
     writing: list[bool] = []
-    after(issuing, "_write", lambda *_: writing.append(True))
+    after(sale_admission, "_write", lambda *_: writing.append(True))
 
     def act(*_: Any) -> None:
         if writing and first_time():
@@ -208,7 +213,7 @@ def own_counter() -> None:
     def claim(self: Line, user_id: int) -> Claimed:
         number = next(numbers)
         self.redis.zadd(self.line_key, {str(user_id): number})
-        return Claimed(Answer.WAITING, 1, number, 0, True, 0, "")
+        return Claimed(Reply.WAITING, 1, number, 0, True, 0, "")
 
     Line.claim = claim  # type: ignore[method-assign]
 
@@ -220,31 +225,31 @@ def no_look_for_a_ticket() -> None:
 
 def no_floor() -> None:
     """A new epoch starts to count where it likes."""
-    issuing.EPOCH_STEP = 0
-    issuing._highest_number = lambda *_: 0
-    seed = Line.seed
+    epochs.EPOCH_STEP = 0
+    epochs.highest_number = publishing.highest_number = lambda *_: 0
+    begin = Line.begin_epoch
 
     def from_one(self: Line, policy: Any, **options: Any) -> int:
-        return seed(self, policy, **options | {"known": 0})
+        return begin(self, policy, **options | {"known": 0})
 
-    Line.seed = from_one  # type: ignore[method-assign]
+    Line.begin_epoch = from_one  # type: ignore[method-assign]
 
 
 def early_epoch() -> None:
     """A new epoch gives numbers before SQL knows of it."""
-    seed = Line.seed
+    begin = Line.begin_epoch
 
     def opening(self: Line, policy: Any, **options: Any) -> int | None:
-        floor = seed(self, policy, **options)
+        floor = begin(self, policy, **options)
         self.open(options["epoch"])
         return floor
 
-    Line.seed = opening  # type: ignore[method-assign]
+    Line.begin_epoch = opening  # type: ignore[method-assign]
 
 
 def no_grace() -> None:
     """A new epoch does not wait for receipts."""
-    issuing.GRACE_MS = 0
+    epochs.GRACE_MS = 0
 
 
 def no_ring_at_start() -> None:
@@ -253,19 +258,19 @@ def no_ring_at_start() -> None:
 
 def patient_redis() -> None:
     """The client of redis-py with its own idea of how long to wait."""
-    connect = extensions.redis.BlockingConnectionPool.from_url
+    connect = script_redis.redis.BlockingConnectionPool.from_url
     ours = ("socket_timeout", "socket_connect_timeout", "timeout")
 
     def waiting(url: str, **options: Any) -> Any:
         return connect(url, **{name: value for name, value in options.items() if name not in ours})
 
-    extensions.redis.BlockingConnectionPool.from_url = waiting  # type: ignore[method-assign]
+    script_redis.redis.BlockingConnectionPool.from_url = waiting  # type: ignore[method-assign]
 
 
 def patient_sql() -> None:
     """A stopped session keeps its lock for as long as MySQL's own default says."""
-    statements = extensions.session_settings
-    extensions.session_settings = lambda *args: [
+    statements = sql.session_settings
+    sql.session_settings = lambda *args: [
         statement
         for statement in statements(*args)
         if "wait_timeout" not in statement or "innodb" in statement
@@ -303,7 +308,7 @@ def _time_of_ours() -> float:
 
 def slow_machine() -> None:
     """Whoever waits for their turn has more time for it, on a machine that others use too."""
-    config.DEFAULTS["SQL_LOCK_WAIT_S"] = config.DEFAULTS["SEEDING_WAIT_S"] = 30
+    config.DEFAULTS["SQL_LOCK_WAIT_S"] = config.DEFAULTS["OPENING_WAIT_S"] = 30
     sqlite.LINE_WAIT_S = passwords.WAIT_S = 60
 
 
@@ -312,7 +317,7 @@ def claims_ask_sql() -> None:
 
     def look(line: Line, user_id: int) -> None:
         coupon_id = int(line.gate_key.split(":")[1].rstrip("}"))
-        with issuing.locked_coupon(coupon_id):
+        with locking.locked_coupon(coupon_id):
             pass
 
     before(Line, "claim", look)

@@ -8,34 +8,13 @@ from sqlalchemy import delete, update
 from deploy.processes import wait_until
 from tests.builders import make_user
 from tests.faults.history import Broken, History
-from webapp.extensions import db, line_redis
-from webapp.line import Line
+from webapp.line.line import Line
 from webapp.models import CLOSED, LIVE, PAUSED, Coupon, CouponIssue, User, utcnow
-from webapp.policy import change_coupon
+from webapp.sale.coupons import change_coupon
+from webapp.stores.script_redis import line_redis
+from webapp.stores.sql import db
 
 DELETED, BLOCKED, HOLDER = 0, 1, 2
-
-
-@pytest.mark.quick
-def test_15_who_may_not_stands_at_the_head(start, open_sale):
-    history = odd_head(start, open_sale)
-    history.check()
-    assert [history.shown[index][-1][0] for index in (DELETED, BLOCKED, HOLDER)] == [
-        "rejected",
-        "rejected",
-        "issued",
-    ]
-    assert {(event.ticket_number, event.reason) for event in history.events("rejected")} == {
-        (history.numbers[DELETED][0], "deleted"),
-        (history.numbers[BLOCKED][0], "blocked"),
-        (0, "not a user"),
-    }
-
-
-def test_15_control_nobody_looks_who_may(start, open_sale):
-    history = odd_head(start, open_sale, tamper={"worker": "nobody barred"})
-    with pytest.raises(Broken, match="I"):
-        history.check()
 
 
 def odd_head(start, open_sale, **options) -> History:
@@ -60,6 +39,60 @@ def odd_head(start, open_sale, **options) -> History:
     history.ineligible = {DELETED, BLOCKED}
     change_coupon(history.coupon_id, status=LIVE)
     return history
+
+
+def edge(start, open_sale, **period) -> History:
+    """Claim every 10 ms from a second before an edge of the period to a second after it."""
+    site = start()
+    history = open_sale(site, people=300, quota=None, **period)
+    history.claim(spread_s=3)
+    return history
+
+
+def changed_in_a_burst(start, open_sale, **options) -> History:
+    """Pause, resume, raise the quota twice and close, each while claims come in."""
+    site = start(**options)
+    history = open_sale(site, people=600, quota=40)
+    change_coupon(history.coupon_id, status=PAUSED)
+    drive = history.drive(range(200), spread_s=1)
+    drive.end()
+    change_coupon(history.coupon_id, status=LIVE)
+    assert site.wait(lambda: len(history.rows()) == 40, within_s=10)
+    assert wait_until(
+        lambda: line_redis().exists(Line(line_redis(), history.coupon_id).standby_key), wait_s=5
+    )
+    drive = history.drive(range(200, 600), spread_s=3)
+    for quota in (90, 150):
+        change_coupon(history.coupon_id, total_quantity=quota)
+        assert site.wait(lambda most=quota: len(history.rows()) == most, within_s=10)
+        change_coupon(history.coupon_id, status=PAUSED)
+        change_coupon(history.coupon_id, status=LIVE)
+    change_coupon(history.coupon_id, status=CLOSED)
+    drive.end()
+    assert history.refused["closed"] + history.refused["sold_out"] > 0
+    return history
+
+
+@pytest.mark.quick
+def test_15_who_may_not_stands_at_the_head(start, open_sale):
+    history = odd_head(start, open_sale)
+    history.check()
+    assert [history.shown[index][-1][0] for index in (DELETED, BLOCKED, HOLDER)] == [
+        "rejected",
+        "rejected",
+        "issued",
+    ]
+    assert {(event.ticket_number, event.reason) for event in history.events("rejected")} == {
+        (history.numbers[DELETED][0], "deleted"),
+        (history.numbers[BLOCKED][0], "blocked"),
+        (0, "not a user"),
+    }
+
+
+def test_15_control_nobody_looks_who_may(start, open_sale):
+    history = odd_head(start, open_sale, tamper={"worker": "nobody barred"})
+    with pytest.raises(Broken, match="I"):
+        history.check()
 
 
 def test_15_the_start_to_the_millisecond(start, open_sale):
@@ -91,14 +124,6 @@ def test_15_control_a_clock_of_its_own(start, open_sale, monkeypatch):
         history.check()
 
 
-def edge(start, open_sale, **period) -> History:
-    """Claim every 10 ms from a second before an edge of the period to a second after it."""
-    site = start()
-    history = open_sale(site, people=300, quota=None, **period)
-    history.claim(spread_s=3)
-    return history
-
-
 @pytest.mark.quick
 def test_16_operators_change_their_minds_in_a_burst(start, open_sale):
     history = changed_in_a_burst(start, open_sale)
@@ -109,40 +134,16 @@ def test_16_operators_change_their_minds_in_a_burst(start, open_sale):
 
 
 def test_16_control_standby_is_forgotten_when_coupons_come_back(start, open_sale, monkeypatch):
-    write_gate = Line.write_gate
+    publish = Line.publish
 
     def forgetting(self, policy):
         self.redis.delete(self.standby_key)
-        return write_gate(self, policy)
+        return publish(self, policy)
 
-    monkeypatch.setattr(Line, "write_gate", forgetting)
+    monkeypatch.setattr(Line, "publish", forgetting)
     history = changed_in_a_burst(start, open_sale, sweeper=False)
     with pytest.raises(Broken, match=r"I[34]|audit"):
         history.check()
-
-
-def changed_in_a_burst(start, open_sale, **options) -> History:
-    """Pause, resume, raise the quota twice and close, each while claims come in."""
-    site = start(**options)
-    history = open_sale(site, people=600, quota=40)
-    change_coupon(history.coupon_id, status=PAUSED)
-    drive = history.drive(range(200), spread_s=1)
-    drive.end()
-    change_coupon(history.coupon_id, status=LIVE)
-    assert site.wait(lambda: len(history.rows()) == 40, within_s=10)
-    assert wait_until(
-        lambda: line_redis().exists(Line(line_redis(), history.coupon_id).standby_key), wait_s=5
-    )
-    drive = history.drive(range(200, 600), spread_s=3)
-    for quota in (90, 150):
-        change_coupon(history.coupon_id, total_quantity=quota)
-        assert site.wait(lambda most=quota: len(history.rows()) == most, within_s=10)
-        change_coupon(history.coupon_id, status=PAUSED)
-        change_coupon(history.coupon_id, status=LIVE)
-    change_coupon(history.coupon_id, status=CLOSED)
-    drive.end()
-    assert history.refused["closed"] + history.refused["sold_out"] > 0
-    return history
 
 
 def test_16_a_raise_serves_a_newcomer_after_standby(start, open_sale):

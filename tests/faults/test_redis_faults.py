@@ -9,46 +9,15 @@ from deploy.processes import free_port, wait_until
 from deploy.stores import Valkey
 from tests.faults.history import Broken, History
 from tests.faults.proxy import Proxy
-from webapp.extensions import line_redis
-from webapp.issuing import EPOCH_STEP
-from webapp.line import Line
+from webapp.line.line import Line
 from webapp.models import LIVE, PAUSED
-from webapp.policy import change_coupon
-from webapp.tickets import next_ms
+from webapp.sale.coupons import change_coupon
+from webapp.sale.epochs import EPOCH_STEP
+from webapp.stores.script_redis import line_redis
+from webapp.web.pages.tickets import next_ms
 
 BACK_S = 5.0
 AWAY_S = 2.5
-
-
-@pytest.mark.parametrize("fsync", ["everysec", "always"])
-def test_08_killed_five_times_during_claims(start, open_sale, fsync):
-    site = start(valkey_options=["--appendfsync", fsync])
-    history = open_sale(site, people=1000, quota=600)
-    kill_redis(site, history, times=5)
-    history.check()
-
-
-def test_08_without_a_file_receipts_win_the_places_back(start, open_sale):
-    site = start(valkey_options=["--appendonly", "no"])
-    history = open_sale(site, people=300, quota=200)
-    change_coupon(history.coupon_id, status=PAUSED)
-    history.claim()
-    crash(site)
-    assert site.wait(lambda: set(history.poll()) == {"waiting"}, within_s=10)
-    change_coupon(history.coupon_id, status=LIVE)
-    history.check()
-
-
-def test_08_control_without_a_file_and_without_receipts(start, open_sale):
-    site = start(valkey_options=["--appendonly", "no"])
-    history = open_sale(site, people=300, quota=200)
-    change_coupon(history.coupon_id, status=PAUSED)
-    history.claim()
-    crash(site)
-    history.receipts.clear()
-    change_coupon(history.coupon_id, status=LIVE)
-    with pytest.raises(Broken, match=r"I4|I7"):
-        history.check()
 
 
 def crash(site) -> None:
@@ -70,21 +39,6 @@ def kill_redis(site, history: History, *, times: int) -> None:
     drive.end()
 
 
-def test_09_away_in_mid_job(start, open_sale):
-    away(start, open_sale, seconds=6).check()
-
-
-def test_09_away_for_60_s_in_mid_job(start, open_sale):
-    away(start, open_sale, seconds=60).check()
-
-
-def test_09_control_nobody_rings_again(start, open_sale):
-    # Nobody claims meanwhile either: each new ticket rings.
-    history = away(start, open_sale, seconds=2, late=0, sweeper=False, tamper="no ring at start")
-    with pytest.raises(Broken, match="I5"):
-        history.check()
-
-
 def away(start, open_sale, *, seconds: float, late: int = 100, tamper: str = "", **options) -> History:
     """Crash Redis when rows are committed and not settled, and leave it down for a while."""
     site = start(tamper={"worker": f"stop:committed,{tamper}"}, **options)
@@ -103,32 +57,6 @@ def away(start, open_sale, *, seconds: float, late: int = 100, tamper: str = "",
     return history
 
 
-@pytest.mark.quick
-def test_10_flushed_in_mid_sale(start, open_sale):
-    site = start()
-    history = open_sale(site, people=600, quota=400)
-    flush(site, history)
-    history.check()
-    assert [event.reason for event in history.events("epoch")] == ["Redis lost the line"]
-    assert max(number for numbers in history.numbers.values() for number in numbers) > EPOCH_STEP
-
-
-def test_10_a_thousand_open_pages_get_their_order_back(start, open_sale):
-    history = flushed_before_a_thousand(start, open_sale)
-    assert all(len(set(numbers)) == 1 for numbers in history.numbers.values())
-    history.check()
-    newcomers = {numbers[0] for index, numbers in history.numbers.items() if index >= 1000}
-    assert min(newcomers) > EPOCH_STEP
-    assert {number for _, number, _ in history.rows()} == set(range(1, 601))
-
-
-def test_10_control_nobody_waits_for_the_receipts(start, open_sale):
-    wrong = {"web": "no grace", "worker": "no grace"}
-    history = flushed_before_a_thousand(start, open_sale, sweeper=False, tamper=wrong)
-    with pytest.raises(Broken, match="I3"):
-        history.check()
-
-
 def flushed_before_a_thousand(start, open_sale, **options) -> History:
     """Wipe Redis while 1,000 wait; newcomers click at once, and the pages ask when the server told them to."""
     site = start(**options)
@@ -143,26 +71,6 @@ def flushed_before_a_thousand(start, open_sale, **options) -> History:
     # As far back as they stand, that is at most so long after the last time, whoever they are.
     history.poll(range(1000), spread_s=1.2 * next_ms(1000) / 1000)
     return history
-
-
-def test_10_a_replica_that_is_behind_takes_over(start, open_sale):
-    history = failed_over(start, open_sale)
-    newcomers = range(300, 350)
-    history.claim(newcomers)
-    assert min(history.numbers[index][0] for index in newcomers) > EPOCH_STEP
-    assert set(history.poll(range(300))) == {"waiting"}
-    change_coupon(history.coupon_id, status=LIVE)
-    history.check()
-    assert {number for _, number, _ in history.rows()} == set(range(1, 201))
-
-
-def test_10_control_a_replica_passes_for_what_it_replaced(start, open_sale):
-    history = failed_over(start, open_sale, noticed=False)
-    history.claim(range(300, 350))
-    history.poll(range(300))
-    change_coupon(history.coupon_id, status=LIVE)
-    with pytest.raises(Broken, match=r"I4|I7"):
-        history.check()
 
 
 def failed_over(start, open_sale, *, noticed: bool = True) -> History:
@@ -218,6 +126,110 @@ class Replica:
         self.link.refuse()
 
 
+def flush(site, history: History) -> None:
+    """Wipe Redis, its scripts too, in the midst of the claims; open pages go on asking, with their receipts."""
+    drive = history.drive(spread_s=6)
+    assert wait_until(lambda: drive.answered > 150, wait_s=10)
+    line_redis().flushall()
+    line_redis().script_flush()
+    site.kills += 1
+    while drive.is_alive():
+        history.poll(list(history.numbers))
+    drive.end()
+
+
+@pytest.mark.parametrize("fsync", ["everysec", "always"])
+def test_08_killed_five_times_during_claims(start, open_sale, fsync):
+    site = start(valkey_options=["--appendfsync", fsync])
+    history = open_sale(site, people=1000, quota=600)
+    kill_redis(site, history, times=5)
+    history.check()
+
+
+def test_08_without_a_file_receipts_win_the_places_back(start, open_sale):
+    site = start(valkey_options=["--appendonly", "no"])
+    history = open_sale(site, people=300, quota=200)
+    change_coupon(history.coupon_id, status=PAUSED)
+    history.claim()
+    crash(site)
+    assert site.wait(lambda: set(history.poll()) == {"waiting"}, within_s=10)
+    change_coupon(history.coupon_id, status=LIVE)
+    history.check()
+
+
+def test_08_control_without_a_file_and_without_receipts(start, open_sale):
+    site = start(valkey_options=["--appendonly", "no"])
+    history = open_sale(site, people=300, quota=200)
+    change_coupon(history.coupon_id, status=PAUSED)
+    history.claim()
+    crash(site)
+    history.receipts.clear()
+    change_coupon(history.coupon_id, status=LIVE)
+    with pytest.raises(Broken, match=r"I4|I7"):
+        history.check()
+
+
+def test_09_away_in_mid_job(start, open_sale):
+    away(start, open_sale, seconds=6).check()
+
+
+def test_09_away_for_60_s_in_mid_job(start, open_sale):
+    away(start, open_sale, seconds=60).check()
+
+
+def test_09_control_nobody_rings_again(start, open_sale):
+    # Nobody claims meanwhile either: each new ticket rings.
+    history = away(start, open_sale, seconds=2, late=0, sweeper=False, tamper="no ring at start")
+    with pytest.raises(Broken, match="I5"):
+        history.check()
+
+
+@pytest.mark.quick
+def test_10_flushed_in_mid_sale(start, open_sale):
+    site = start()
+    history = open_sale(site, people=600, quota=400)
+    flush(site, history)
+    history.check()
+    assert [event.reason for event in history.events("epoch")] == ["Redis lost the line"]
+    assert max(number for numbers in history.numbers.values() for number in numbers) > EPOCH_STEP
+
+
+def test_10_a_thousand_open_pages_get_their_order_back(start, open_sale):
+    history = flushed_before_a_thousand(start, open_sale)
+    assert all(len(set(numbers)) == 1 for numbers in history.numbers.values())
+    history.check()
+    newcomers = {numbers[0] for index, numbers in history.numbers.items() if index >= 1000}
+    assert min(newcomers) > EPOCH_STEP
+    assert {number for _, number, _ in history.rows()} == set(range(1, 601))
+
+
+def test_10_control_nobody_waits_for_the_receipts(start, open_sale):
+    wrong = {"web": "no grace", "worker": "no grace"}
+    history = flushed_before_a_thousand(start, open_sale, sweeper=False, tamper=wrong)
+    with pytest.raises(Broken, match="I3"):
+        history.check()
+
+
+def test_10_a_replica_that_is_behind_takes_over(start, open_sale):
+    history = failed_over(start, open_sale)
+    newcomers = range(300, 350)
+    history.claim(newcomers)
+    assert min(history.numbers[index][0] for index in newcomers) > EPOCH_STEP
+    assert set(history.poll(range(300))) == {"waiting"}
+    change_coupon(history.coupon_id, status=LIVE)
+    history.check()
+    assert {number for _, number, _ in history.rows()} == set(range(1, 201))
+
+
+def test_10_control_a_replica_passes_for_what_it_replaced(start, open_sale):
+    history = failed_over(start, open_sale, noticed=False)
+    history.claim(range(300, 350))
+    history.poll(range(300))
+    change_coupon(history.coupon_id, status=LIVE)
+    with pytest.raises(Broken, match=r"I4|I7"):
+        history.check()
+
+
 @pytest.mark.parametrize("step", ["epoch begun", "epoch known"])
 def test_10_whoever_begins_an_epoch_is_killed(start, open_sale, step):
     """Before SQL knows of the epoch, and after it, but before anybody gets a number."""
@@ -268,18 +280,6 @@ def test_10_control_an_epoch_that_counts_from_one(start, open_sale):
     flush(site, history)
     with pytest.raises(Broken):
         history.check(within_s=5)
-
-
-def flush(site, history: History) -> None:
-    """Wipe Redis, its scripts too, in the midst of the claims; open pages go on asking, with their receipts."""
-    drive = history.drive(spread_s=6)
-    assert wait_until(lambda: drive.answered > 150, wait_s=10)
-    line_redis().flushall()
-    line_redis().script_flush()
-    site.kills += 1
-    while drive.is_alive():
-        history.poll(list(history.numbers))
-    drive.end()
 
 
 def test_10_the_gate_alone_is_lost(start, open_sale):

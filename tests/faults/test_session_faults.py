@@ -8,8 +8,8 @@ import pytest
 
 from deploy.processes import wait_until
 from tests.builders import session_cookie
-from webapp.extensions import line_redis
-from webapp.sessions import end_sessions
+from webapp.accounts.sessions import end_sessions
+from webapp.stores.script_redis import line_redis
 
 CONNECTIONS = 12
 """Of one thief, over both processes."""

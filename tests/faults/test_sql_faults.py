@@ -9,19 +9,11 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.faults.history import Broken, History
-from webapp.extensions import bell_queue
-from webapp.issuing import ring
+from webapp.sale.bells import ring
+from webapp.stores.queue import bell_queue
 
 NOTICEABLE_S = 0.25
 """Below this no visitor feels a difference, and a busy machine makes it by itself."""
-
-
-def test_13_killed_during_a_commit(start, open_sale):
-    killed_at_commits(start, open_sale, times=2)
-
-
-def test_13_killed_during_ten_commits(start, open_sale):
-    killed_at_commits(start, open_sale, times=10)
 
 
 def killed_at_commits(start, open_sale, *, times: int) -> None:
@@ -31,26 +23,6 @@ def killed_at_commits(start, open_sale, *, times: int) -> None:
         die_once(site, history)
         history.check()
         nothing_more_is_written(site, history)
-
-
-@pytest.mark.quick
-def test_13_the_session_is_killed_at_a_commit(start, open_sale):
-    site = start(tamper={"worker": "kill connection at commit"})
-    history = open_sale(site, people=60, quota=50)
-    history.claim()
-    assert site.wait((site.directory / "tampered").exists, within_s=10)
-    history.check()
-    nothing_more_is_written(site, history)
-
-
-@pytest.mark.quick
-def test_13_control_people_are_told_before_the_commit(start, open_sale):
-    site = start(tamper={"worker": "kill connection at commit,settle first"})
-    history = open_sale(site, people=60, quota=50)
-    history.claim()
-    assert site.wait((site.directory / "tampered").exists, within_s=10)
-    with pytest.raises(Broken, match="I"):
-        history.check()
 
 
 def die_once(site, history: History) -> None:
@@ -71,14 +43,6 @@ def nothing_more_is_written(site, history: History) -> None:
     assert history.rows() == rows
 
 
-def test_14_a_foreign_lock(start, open_sale):
-    locked_out(start, open_sale, seconds=6)
-
-
-def test_14_a_foreign_lock_for_20_s(start, open_sale):
-    locked_out(start, open_sale, seconds=20)
-
-
 def locked_out(start, open_sale, *, seconds: float) -> None:
     site = start()
     history = open_sale(site, people=900, quota=800)
@@ -93,23 +57,6 @@ def locked_out(start, open_sale, *, seconds: float) -> None:
     assert jobs <= 2 + seconds / 5, "no storm of jobs"
     history.claim(range(600, 900))
     history.check()
-
-
-def test_14_control_claims_that_look_into_sql(start, open_sale):
-    site = start(tamper={"web": "claims ask sql"})
-    history = open_sale(site, people=400, quota=300)
-    normal = p99_s(history.claim(range(300), spread_s=3))
-    with foreign_lock(site, history):
-        held = history.claim(range(300, 400), spread_s=2, within_s=10)
-        assert p99_s(held) > max(2 * normal, NOTICEABLE_S)
-
-
-def test_14_slow_packets(start, open_sale):
-    slow_sql(start, open_sale, delay_s=0.2)
-
-
-def test_14_packets_of_2_s(start, open_sale):
-    slow_sql(start, open_sale, delay_s=1.0)
 
 
 def slow_sql(start, open_sale, *, delay_s: float) -> None:
@@ -140,3 +87,56 @@ def foreign_lock(site, history: History):
         cursor.execute("SELECT id FROM coupons WHERE id = %s FOR UPDATE", [history.coupon_id])
         yield
         connection.rollback()
+
+
+def test_13_killed_during_a_commit(start, open_sale):
+    killed_at_commits(start, open_sale, times=2)
+
+
+def test_13_killed_during_ten_commits(start, open_sale):
+    killed_at_commits(start, open_sale, times=10)
+
+
+@pytest.mark.quick
+def test_13_the_session_is_killed_at_a_commit(start, open_sale):
+    site = start(tamper={"worker": "kill connection at commit"})
+    history = open_sale(site, people=60, quota=50)
+    history.claim()
+    assert site.wait((site.directory / "tampered").exists, within_s=10)
+    history.check()
+    nothing_more_is_written(site, history)
+
+
+@pytest.mark.quick
+def test_13_control_people_are_told_before_the_commit(start, open_sale):
+    site = start(tamper={"worker": "kill connection at commit,settle first"})
+    history = open_sale(site, people=60, quota=50)
+    history.claim()
+    assert site.wait((site.directory / "tampered").exists, within_s=10)
+    with pytest.raises(Broken, match="I"):
+        history.check()
+
+
+def test_14_a_foreign_lock(start, open_sale):
+    locked_out(start, open_sale, seconds=6)
+
+
+def test_14_a_foreign_lock_for_20_s(start, open_sale):
+    locked_out(start, open_sale, seconds=20)
+
+
+def test_14_control_claims_that_look_into_sql(start, open_sale):
+    site = start(tamper={"web": "claims ask sql"})
+    history = open_sale(site, people=400, quota=300)
+    normal = p99_s(history.claim(range(300), spread_s=3))
+    with foreign_lock(site, history):
+        held = history.claim(range(300, 400), spread_s=2, within_s=10)
+        assert p99_s(held) > max(2 * normal, NOTICEABLE_S)
+
+
+def test_14_slow_packets(start, open_sale):
+    slow_sql(start, open_sale, delay_s=0.2)
+
+
+def test_14_packets_of_2_s(start, open_sale):
+    slow_sql(start, open_sale, delay_s=1.0)

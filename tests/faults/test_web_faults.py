@@ -10,11 +10,11 @@ import pytest
 
 from deploy.processes import wait_until
 from tests.faults.history import Broken, History
-from webapp.extensions import line_redis
-from webapp.issuing import EPOCH_STEP
-from webapp.line import Line
+from webapp.line.line import Line
 from webapp.models import LIVE, PAUSED
-from webapp.policy import change_coupon
+from webapp.sale.coupons import change_coupon
+from webapp.sale.epochs import EPOCH_STEP
+from webapp.stores.script_redis import line_redis
 
 LONGEST_S = 2.5
 ALIVE_S = 1.0
@@ -22,6 +22,85 @@ ALIVE_S = 1.0
 
 def gate(history: History):
     return Line(line_redis(), history.coupon_id).gate()
+
+
+def claim_twice(history: History) -> None:
+    """Have everybody press twice before the first is admitted."""
+    change_coupon(history.coupon_id, status=PAUSED)
+    history.claim()
+    history.claim()
+    change_coupon(history.coupon_id, status=LIVE)
+
+
+def kill_master(site, history: History) -> None:
+    """Kill gunicorn's master in the midst of the claims; its processes go by themselves, and it is started again."""
+    drive = history.drive(spread_s=3)
+    assert wait_until(lambda: drive.answered > 50, wait_s=10)
+    workers = children(site.web.process.pid)
+    assert len(workers) == 2
+    site.web.kept = False
+    site.web.kill()
+    assert wait_until(lambda: not any(alive(pid) for pid in workers), wait_s=3), (
+        "workers outlive their master"
+    )
+    site.web.start()
+    drive.end()
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def deploy_under_load(site, history: History) -> None:
+    """Reload twice, then stop and start anew, while claims go on. 0 is a refused connection, 410 sold out."""
+    drive = history.drive(spread_s=6)
+    for _ in range(2):
+        before, answered = children(site.web.process.pid), drive.answered
+        site.web.signal(signal.SIGHUP)
+        assert wait_until(lambda old=before: not any(alive(pid) for pid in old), wait_s=20)
+        assert wait_until(lambda n=answered: drive.answered > n + 20, wait_s=10)
+    site.web.signal(signal.SIGTERM)
+    site.web.process.wait(15)
+    site.web.start()
+    drive.end()
+
+
+def black_hole(start, open_sale, *, seconds: float) -> None:
+    site = start(proxied=True)
+    proxy = site.redis_proxy
+    history = open_sale(site, people=200, quota=150)
+    history.claim(range(50))
+    proxy.black_hole = True
+    drive = history.drive(range(50, 150), within_s=seconds + 30)
+    for answer in all_the_while(site, "/healthz", seconds):
+        assert answer.status == 200
+        assert answer.answered - answer.sent < ALIVE_S
+    proxy.heal()
+    drive.end()
+    assert history.statuses[503] >= 100, "everybody was told to come again"
+    assert history.slowest_s < LONGEST_S
+    proxy.delay_s = 0.25  # each way
+    history.claim(range(150, 200))
+    assert history.slowest_s < LONGEST_S
+    proxy.heal()
+    history.check()
+
+
+def all_the_while(site, path: str, seconds: float) -> Iterator:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        (answer,) = site.ask([path], within_s=3)
+        assert answer is not None
+        yield answer
+        time.sleep(0.1)
 
 
 @pytest.mark.quick
@@ -58,14 +137,6 @@ def test_01_control_a_claim_that_forgets_who_has_a_ticket(start, open_sale):
         history.check()
 
 
-def claim_twice(history: History) -> None:
-    """Have everybody press twice before the first is admitted."""
-    change_coupon(history.coupon_id, status=PAUSED)
-    history.claim()
-    history.claim()
-    change_coupon(history.coupon_id, status=LIVE)
-
-
 @pytest.mark.quick
 def test_02_the_master_is_killed(start, open_sale):
     site = start()
@@ -82,33 +153,6 @@ def test_02_control_tickets_counted_by_the_process(start, open_sale):
         history.check()
 
 
-def kill_master(site, history: History) -> None:
-    """Kill gunicorn's master in the midst of the claims; its processes go by themselves, and it is started again."""
-    drive = history.drive(spread_s=3)
-    assert wait_until(lambda: drive.answered > 50, wait_s=10)
-    workers = children(site.web.process.pid)
-    assert len(workers) == 2
-    site.web.kept = False
-    site.web.kill()
-    assert wait_until(lambda: not any(alive(pid) for pid in workers), wait_s=3), (
-        "workers outlive their master"
-    )
-    site.web.start()
-    drive.end()
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 def test_03_deploys_under_load(start, open_sale):
     site = start()
     history = open_sale(site, people=600, quota=400)
@@ -123,20 +167,6 @@ def test_03_control_tickets_counted_by_the_process(start, open_sale):
     deploy_under_load(site, history)
     with pytest.raises(Broken):
         history.check()
-
-
-def deploy_under_load(site, history: History) -> None:
-    """Reload twice, then stop and start anew, while claims go on. 0 is a refused connection, 410 sold out."""
-    drive = history.drive(spread_s=6)
-    for _ in range(2):
-        before, answered = children(site.web.process.pid), drive.answered
-        site.web.signal(signal.SIGHUP)
-        assert wait_until(lambda old=before: not any(alive(pid) for pid in old), wait_s=20)
-        assert wait_until(lambda n=answered: drive.answered > n + 20, wait_s=10)
-    site.web.signal(signal.SIGTERM)
-    site.web.process.wait(15)
-    site.web.start()
-    drive.end()
 
 
 @pytest.mark.quick
@@ -177,36 +207,6 @@ def test_12_redis_in_a_black_hole(start, open_sale):
 
 def test_12_redis_in_a_black_hole_for_30_s(start, open_sale):
     black_hole(start, open_sale, seconds=30)
-
-
-def black_hole(start, open_sale, *, seconds: float) -> None:
-    site = start(proxied=True)
-    proxy = site.redis_proxy
-    history = open_sale(site, people=200, quota=150)
-    history.claim(range(50))
-    proxy.black_hole = True
-    drive = history.drive(range(50, 150), within_s=seconds + 30)
-    for answer in all_the_while(site, "/healthz", seconds):
-        assert answer.status == 200
-        assert answer.answered - answer.sent < ALIVE_S
-    proxy.heal()
-    drive.end()
-    assert history.statuses[503] >= 100, "everybody was told to come again"
-    assert history.slowest_s < LONGEST_S
-    proxy.delay_s = 0.25  # each way
-    history.claim(range(150, 200))
-    assert history.slowest_s < LONGEST_S
-    proxy.heal()
-    history.check()
-
-
-def all_the_while(site, path: str, seconds: float) -> Iterator:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        (answer,) = site.ask([path], within_s=3)
-        assert answer is not None
-        yield answer
-        time.sleep(0.1)
 
 
 def test_12_control_without_limits_a_request_hangs(start, open_sale):

@@ -6,12 +6,13 @@ import pytest
 from sqlalchemy import text
 
 from tests.faults.history import Broken, History
-from webapp import extensions
-from webapp.extensions import db, line_redis
-from webapp.issuing import ring
-from webapp.line import Line
+from webapp.line.line import Line
 from webapp.models import LIVE, PAUSED
-from webapp.policy import change_coupon
+from webapp.sale.bells import ring
+from webapp.sale.coupons import change_coupon
+from webapp.stores import sql
+from webapp.stores.script_redis import line_redis
+from webapp.stores.sql import db
 
 QUICK = [pytest.param(step, marks=pytest.mark.quick) for step in ("locked", "committed")]
 QUOTA = "ALTER TABLE coupons DROP CONSTRAINT ck_coupons_quota"
@@ -21,6 +22,36 @@ STEPS = ["taken", "begun", *QUICK, "inserted", "settled", "next batch"]
 
 def waiting(history: History) -> int:
     return line_redis().zcard(Line(line_redis(), history.coupon_id).line_key)
+
+
+def claim_while_workers_stand_still(history: History) -> None:
+    """Have all claims done before the first is admitted: none that comes later can ring again."""
+    for worker in history.site.workers:
+        worker.signal(signal.SIGSTOP)
+    history.claim()
+    for worker in history.site.workers:
+        worker.signal(signal.SIGCONT)
+
+
+def wake(site) -> None:
+    for part in site.workers:
+        part.signal(signal.SIGCONT)
+
+
+def crowded(start, open_sale, tamper: str, *, without: str | None = None) -> History:
+    """Have 1,000 people wait, and let five workers at them with ten jobs at once, maybe without a constraint."""
+    site = start(workers=5, tamper={"worker": tamper})
+    history = open_sale(site, people=1000, quota=100)
+    change_coupon(history.coupon_id, status=PAUSED)
+    history.claim()
+    if without:
+        db.session.execute(text(without))
+    for _ in range(10):
+        ring(history.coupon_id)
+    change_coupon(history.coupon_id, status=LIVE)
+    for _ in range(10):
+        ring(history.coupon_id)
+    return history
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -51,15 +82,6 @@ def test_04_control_nobody_looks_who_has_the_coupon(start, open_sale):
         history.check()
 
 
-def claim_while_workers_stand_still(history: History) -> None:
-    """Have all claims done before the first is admitted: none that comes later can ring again."""
-    for worker in history.site.workers:
-        worker.signal(signal.SIGSTOP)
-    history.claim()
-    for worker in history.site.workers:
-        worker.signal(signal.SIGCONT)
-
-
 @pytest.mark.quick
 def test_05_terminated_between_taking_and_running(start, open_sale):
     site = start(tamper={"worker": "term:taken"})
@@ -82,7 +104,7 @@ def test_06_stopped_with_the_lock_in_its_hands(start, open_sale):
     site = start(workers=2, tamper={"worker": "stop:locked"})
     history = open_sale(site, people=50, quota=40)
     history.claim()
-    history.check_settled(extensions.SQL_IDLE_S + 5)
+    history.check_settled(sql.SQL_IDLE_S + 5)
     wake(site)
     history.check()
 
@@ -92,13 +114,8 @@ def test_06_control_a_stopped_session_keeps_its_lock(start, open_sale):
     history = open_sale(site, people=50, quota=40)
     history.claim()
     with pytest.raises(Broken, match="I5"):
-        history.check_settled(extensions.SQL_IDLE_S + 5)
+        history.check_settled(sql.SQL_IDLE_S + 5)
     wake(site)
-
-
-def wake(site) -> None:
-    for part in site.workers:
-        part.signal(signal.SIGCONT)
 
 
 @pytest.mark.quick
@@ -129,19 +146,3 @@ def test_07_control_the_head_is_read_before_the_lock_without_the_constraint(star
     history = crowded(start, open_sale, "small batches,early head", without=ONE_EACH)
     with pytest.raises(Broken, match="I2"):
         history.check()
-
-
-def crowded(start, open_sale, tamper: str, *, without: str | None = None) -> History:
-    """Have 1,000 people wait, and let five workers at them with ten jobs at once, maybe without a constraint."""
-    site = start(workers=5, tamper={"worker": tamper})
-    history = open_sale(site, people=1000, quota=100)
-    change_coupon(history.coupon_id, status=PAUSED)
-    history.claim()
-    if without:
-        db.session.execute(text(without))
-    for _ in range(10):
-        ring(history.coupon_id)
-    change_coupon(history.coupon_id, status=LIVE)
-    for _ in range(10):
-        ring(history.coupon_id)
-    return history

@@ -15,11 +15,12 @@ import pytest
 from tests.builders import make_coupon, make_user, make_users
 from tests.faults.site import Site
 from tests.faults.visitor import Seen, Visitor
-from webapp import issuing
-from webapp.extensions import db, line_redis
-from webapp.line import Line
+from webapp.line.line import Line
 from webapp.models import OPERATOR, utcnow
-from webapp.moments import write_moment
+from webapp.sale import admission, claims
+from webapp.stores.script_redis import line_redis
+from webapp.stores.sql import db
+from webapp.values.moments import write_moment
 
 OPERATORS, COUPONS_EACH = 8, 3
 PASSWORD = "correct horse battery"
@@ -109,21 +110,6 @@ def longest_standstill_s(site: Site) -> float:
     return max(float(file.read_text()) for file in site.directory.glob("standstill-*"))
 
 
-@pytest.mark.quick
-@pytest.mark.parametrize("web_processes", [1, 2])
-@pytest.mark.parametrize("embedded", [True, False], ids=["sqlite", "mariadb"])
-def test_eight_operators_at_once(start, open_sale, embedded, web_processes):
-    site = start(
-        embedded=embedded,
-        web_processes=web_processes,
-        sweeper=False,
-        tamper={"web": "note standstills,slow machine"},
-    )
-    seen = a_rush(site, open_sale)
-    assert {each.status for each in seen} <= {200, 303}, site.said()
-    assert longest_standstill_s(site) < STANDSTILL_S
-
-
 def writers(site: Site) -> dict[str, tuple[int | None, str, str, dict[str, str]]]:
     """Return one of each kind of request that writes, by its name: who sends it, from which page, to which, and what.
 
@@ -147,9 +133,9 @@ def writers(site: Site) -> dict[str, tuple[int | None, str, str, dict[str, str]]
 
 def issued_code() -> str:
     coupon, (holder,) = make_coupon(), make_users(1)
-    issuing.claim(coupon, holder)
-    issuing.admit(coupon)
-    return issuing.standing(coupon, holder).code or ""
+    claims.claim(coupon, holder)
+    admission.admit(coupon)
+    return claims.standing(coupon, holder).code or ""
 
 
 def written_while_locked(site: Site) -> dict[str, int]:
@@ -175,6 +161,21 @@ def written_while_locked(site: Site) -> dict[str, int]:
         early = {name for name, call in sent.items() if call.done()}
         other.execute("ROLLBACK")
         return {name: EARLY if name in early else call.result().status for name, call in sent.items()}
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("web_processes", [1, 2])
+@pytest.mark.parametrize("embedded", [True, False], ids=["sqlite", "mariadb"])
+def test_eight_operators_at_once(start, open_sale, embedded, web_processes):
+    site = start(
+        embedded=embedded,
+        web_processes=web_processes,
+        sweeper=False,
+        tamper={"web": "note standstills,slow machine"},
+    )
+    seen = a_rush(site, open_sale)
+    assert {each.status for each in seen} <= {200, 303}, site.said()
+    assert longest_standstill_s(site) < STANDSTILL_S
 
 
 @pytest.mark.quick

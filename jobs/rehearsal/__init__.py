@@ -1,0 +1,1 @@
+"""The rehearsal: a whole drop on the operator's own installation."""

@@ -1,0 +1,1 @@
+"""Accounts and sessions, without pages. Nothing here knows a line."""

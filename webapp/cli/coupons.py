@@ -1,0 +1,212 @@
+"""The commands for coupons."""
+
+from datetime import datetime
+from typing import Any
+
+import click
+import redis
+from sqlalchemy import select
+
+from webapp.cli.base import AMOUNT, ID, UNLIMITED, Group, Moment, Quota, shown_moment, unknown_coupon
+from webapp.models import CLOSED, DRAFT, LIVE, PAUSED, Coupon
+from webapp.sale import claims, redeeming
+from webapp.sale.codes import grouped
+from webapp.sale.coupons import change_coupon, coupon_by_id, create_coupon
+from webapp.sale.outcomes import Refused
+from webapp.stores.sql import db
+
+SAVED = (
+    "The change is saved, but Redis does not answer. It reaches the line within seconds of Redis coming back."
+)
+
+_UNCHANGED = {
+    "unknown": "there is no such code",
+    "used": "this code is used, and stays as it is",
+    "unused": "this code is not used",
+    "late": "this code was used more than 10 minutes ago, and stays used",
+    "no_reason": "give a reason",
+}
+coupons = Group(
+    "coupon",
+    help="Coupons. A time without an offset is Korean time (Asia/Seoul); Z and +09:00 are understood.",
+)
+
+
+@coupons.command("create")
+@click.option("--title", required=True)
+@click.option("--quota", type=AMOUNT, help="The most that may be issued; unlimited when left out.")
+@click.option(
+    "--opens-at",
+    type=Moment(),
+    required=True,
+    help="The first instant of the period; a date alone is its midnight.",
+)
+@click.option(
+    "--closes-at",
+    type=Moment(end=True),
+    required=True,
+    help="The end of the period, which is not part of it; a date alone is the end of that day.",
+)
+@click.option("--discount", type=AMOUNT, default=0, help="Won.")
+@click.option("--min-amount", type=AMOUNT, default=0, help="The least purchase it is good for, in won.")
+@click.option(
+    "--valid-until",
+    type=Moment(end=True),
+    help="Until when an issued coupon can be used; a date alone is the end of that day.",
+)
+@click.option("--draft", is_flag=True, help="Do not show it yet; `coupon resume` publishes it.")
+def create(
+    title: str,
+    quota: int | None,
+    opens_at: datetime,
+    closes_at: datetime,
+    discount: int,
+    min_amount: int,
+    valid_until: datetime | None,
+    draft: bool,
+) -> None:
+    """Create a coupon and print its id, and nothing else."""
+    # A draft first: so its id is printed, whether or not Redis answers when it is published.
+    coupon_id = create_coupon(
+        title=title,
+        total_quantity=quota,
+        issue_start_at=opens_at,
+        issue_end_at=closes_at,
+        discount_amount=discount,
+        min_available_amount=min_amount,
+        valid_until=valid_until,
+        status=DRAFT,
+    )
+    click.echo(coupon_id)
+    if not draft:
+        _change(coupon_id, status=LIVE)
+
+
+@coupons.command("list")
+def list_coupons() -> None:
+    """List every coupon: id, status, issued / quota, period, title."""
+    for coupon in db.session.scalars(select(Coupon).order_by(Coupon.id)):
+        amount = f"{coupon.issued_quantity} / {_quota(coupon.total_quantity)}"
+        period = f"{shown_moment(coupon.issue_start_at)} – {shown_moment(coupon.issue_end_at)}"
+        click.echo(f"{coupon.id:>6}  {coupon.status:<6}  {amount:>19}  {period}  {coupon.title}")
+
+
+@coupons.command("show")
+@click.argument("coupon_id", metavar="ID", type=ID)
+def show(coupon_id: int) -> None:
+    """Show what SQL says of a coupon, then what its line in Redis says."""
+    coupon = coupon_by_id(coupon_id)
+    if coupon is None:
+        raise unknown_coupon(coupon_id)
+    for name, value in _facts(coupon).items():
+        click.echo(f"{name:<14} {value}")
+    # A draft has no line to ask.
+    if coupon.status == DRAFT:
+        return
+    serving = claims.line_status(coupon_id)
+    for name in ("state", "now_serving", "last", "waiting", "issued", "epoch"):
+        click.echo(f"{'line ' + name.removeprefix('now_'):<14} {getattr(serving, name)}")
+
+
+@coupons.command("redeem")
+@click.argument("code")
+@click.option("--although-blocked", is_flag=True, help="Use it although the holder's account is blocked.")
+def redeem(code: str, although_blocked: bool) -> None:
+    """Use a code, once; a repeat fails and says when it was used."""
+    found, used_now = redeeming.use(code, None, although_blocked=although_blocked)
+    if found is None:
+        raise _unchanged("unknown")
+    if found.state == "usable" and found.blocked_at:
+        blocked = f"the holder's account is blocked since {shown_moment(found.blocked_at)}"
+        raise click.ClickException(f"{blocked}; use the code all the same with --although-blocked")
+    if not used_now:
+        since = f" since {shown_moment(found.at)}" if found.at else ""
+        raise click.ClickException(f"this code is {found.state}{since}")
+    click.echo(f"used {grouped(found.code)}: {found.title}")
+
+
+@coupons.command("unuse")
+@click.argument("code")
+@click.option("--reason", required=True, help="Kept with the use that is taken back.")
+def unuse(code: str, reason: str) -> None:
+    """Take a use back within 10 minutes; the code can be used again. A repeat changes nothing."""
+    try:
+        found = redeeming.undo_use(code, None, reason)
+    except redeeming.Unchanged as unchanged:
+        raise _unchanged(unchanged.code) from unchanged
+    click.echo(f"{found.state} again {grouped(found.code)}: {found.title}")
+
+
+@coupons.command("revoke")
+@click.argument("code")
+@click.option("--reason", required=True, help="Told to the holder.")
+def revoke(code: str, reason: str) -> None:
+    """Take an issued code back; the coupon goes to the first in standby. A repeat changes nothing."""
+    try:
+        found = redeeming.revoke(code, None, reason)
+    except redeeming.Unchanged as unchanged:
+        raise _unchanged(unchanged.code) from unchanged
+    click.echo(f"revoked {grouped(found.code)}")
+
+
+def _unchanged(code: str) -> click.ClickException:
+    return click.ClickException(_UNCHANGED[code])
+
+
+def _facts(coupon: Coupon) -> dict[str, object]:
+    return {
+        "id": coupon.id,
+        "title": coupon.title,
+        "status": coupon.status,
+        "quota": _quota(coupon.total_quantity),
+        "issued": coupon.issued_quantity,
+        "opens at": shown_moment(coupon.issue_start_at),
+        "closes at": shown_moment(coupon.issue_end_at),
+        "valid until": shown_moment(coupon.valid_until) if coupon.valid_until else "-",
+        "discount": coupon.discount_amount,
+        "min amount": coupon.min_available_amount,
+        "rehearsal": "yes" if coupon.rehearsal else "no",
+    }
+
+
+@coupons.command("pause")
+@click.argument("coupon_id", metavar="ID", type=ID)
+def pause(coupon_id: int) -> None:
+    """Stop admitting. The line goes on giving tickets, and everybody keeps their place."""
+    _change(coupon_id, status=PAUSED)
+
+
+@coupons.command("resume")
+@click.argument("coupon_id", metavar="ID", type=ID)
+def resume(coupon_id: int) -> None:
+    """Bring a paused or closed coupon back, or publish a draft."""
+    _change(coupon_id, status=LIVE)
+
+
+@coupons.command("close")
+@click.argument("coupon_id", metavar="ID", type=ID)
+def close(coupon_id: int) -> None:
+    """Give no new tickets. Who has one already is still served."""
+    _change(coupon_id, status=CLOSED)
+
+
+@coupons.command("quota")
+@click.argument("coupon_id", metavar="ID", type=ID)
+@click.argument("quota", type=Quota())
+def quota(coupon_id: int, quota: int | str) -> None:
+    """Change how many may be issued: a number, or `unlimited`."""
+    _change(coupon_id, total_quantity=None if quota == UNLIMITED else quota)
+
+
+def _change(coupon_id: int, **fields: Any) -> None:
+    try:
+        change_coupon(coupon_id, **fields)
+    except LookupError as error:
+        raise unknown_coupon(coupon_id) from error
+    # The commit comes first, so the change stands when only the line could not be told.
+    except (redis.RedisError, Refused) as error:
+        raise click.ClickException(SAVED) from error
+
+
+def _quota(quota: int | None) -> str:
+    return UNLIMITED if quota is None else str(quota)

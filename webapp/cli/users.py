@@ -1,0 +1,186 @@
+"""The commands for accounts."""
+
+import re
+import sys
+
+import click
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+
+from webapp.accounts.passwords import (
+    LEAST_LENGTH,
+    MOST_LENGTH,
+    hash_password,
+    is_guessed,
+    normalised_password,
+    personal_words,
+)
+from webapp.accounts.sessions import delete_account, end_sessions
+from webapp.cli.base import Group
+from webapp.models import NAME_LENGTH, OPERATOR, USER, User, utcnow
+from webapp.sale.anonymising import anonymise
+from webapp.stores.sql import db
+from webapp.values.emails import EMAIL_LENGTH, normalised_email
+from webapp.values.texts import one_line
+
+EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+
+users = Group("user", help="Accounts.")
+
+
+@users.command("create")
+@click.argument("email")
+@click.option("--name", help="Shown to the user; by default what stands before the @.")
+@click.option("--admin", is_flag=True, help="Make an operator, who may open /admin/.")
+def create_user(email: str, name: str | None, admin: bool) -> None:
+    """Create an account. The password is asked for, or read from stdin when that is not a terminal."""
+    email = _new_email(email)
+    name = (one_line(name) or email.partition("@")[0])[:NAME_LENGTH]
+    role, password_hash = OPERATOR if admin else USER, hash_password(_read_password(email, name))
+    db.session.add(User(email=email, name=name, password_hash=password_hash, role=role))
+    try:
+        db.session.commit()
+    # Another process may have taken the address since it was checked.
+    except IntegrityError as error:
+        raise click.ClickException(f"{email} has an account already") from error
+    click.echo(f"{role} {email} created")
+
+
+@users.command("password")
+@click.argument("email")
+def change_password(email: str) -> None:
+    """Give an account a new password, asked for or read from stdin, and end its sessions."""
+    user = _account(email)
+    end_sessions(user.id, password_hash=hash_password(_read_password(user.email, user.name)))
+    click.echo(f"{email} has a new password and is signed out everywhere")
+
+
+@users.command("rename")
+@click.argument("email")
+@click.argument("new", metavar="NEW")
+def rename_user(email: str, new: str) -> None:
+    """Give an account another address, or another name: what holds an @ is an address."""
+    user = _account(email)
+    if "@" in normalised_email(new):
+        user.email = _new_email(new, user)
+    else:
+        user.name = one_line(new)[:NAME_LENGTH] or user.name
+    db.session.commit()
+    click.echo(f"{user.email} is the account of {user.name}")
+
+
+@users.command("promote")
+@click.argument("email")
+def promote_user(email: str) -> None:
+    """Make an operator. The account signs in anew, and then sees what operators see."""
+    _change_role(email, OPERATOR)
+
+
+@users.command("demote")
+@click.argument("email")
+def demote_user(email: str) -> None:
+    """Make an operator a user like any other, and end the sessions. The last operator stays one."""
+    _change_role(email, USER)
+
+
+@users.command("block")
+@click.argument("email")
+def block_user(email: str) -> None:
+    """End the sessions of an account and take it out of every line when its turn comes. A repeat changes nothing."""
+    user = _account(email)
+    # A repeat must not move the time of the block.
+    if user.blocked_at is None:
+        end_sessions(user.id, blocked_at=utcnow())
+    click.echo(f"{user.email} blocked")
+
+
+@users.command("unblock")
+@click.argument("email")
+def unblock_user(email: str) -> None:
+    """Let a blocked account sign in again. A ticket that was rejected meanwhile stays rejected."""
+    user = _account(email)
+    user.blocked_at = None
+    db.session.commit()
+    click.echo(f"{user.email} unblocked")
+
+
+@users.command("delete")
+@click.argument("email")
+def delete_user(email: str) -> None:
+    """Delete an account that holds no coupons; its waiting tickets are skipped when their turn comes."""
+    user = _account(email)
+    _refuse_the_last_operator(user)
+    try:
+        delete_account(user.id)
+    # The foreign key of an issue keeps its account, so that every row still has a holder.
+    except IntegrityError as error:
+        raise click.ClickException(
+            f"{email} holds coupons and cannot be deleted; use: user block {email}, or user anonymise {email}"
+        ) from error
+    click.echo(f"{email} deleted")
+
+
+@users.command("anonymise")
+@click.argument("email")
+def anonymise_user(email: str) -> None:
+    """Remove what names a person, for good: address, name and password, and both where a reason names them.
+
+    The account stays, blocked, with its coupons and its places in the order; its codes can still be used. A repeat
+    changes nothing.
+    """
+    user = _account(email)
+    _refuse_the_last_operator(user)
+    anonymise(user)
+    click.echo(f"account {user.id} is {user.email} now")
+
+
+def _new_email(typed: str, owner: User | None = None) -> str:
+    """Return the one spelling of an address; refuse an address that another account has."""
+    email = normalised_email(typed)
+    if not EMAIL.fullmatch(email) or len(email) > EMAIL_LENGTH:
+        raise click.ClickException(f"{email!r} is not an e-mail address")
+    taken = db.session.scalar(select(User.id).where(User.email == email))
+    if taken is not None and (owner is None or taken != owner.id):
+        raise click.ClickException(f"{email} has an account already")
+    return email
+
+
+def _read_password(email: str, name: str) -> str:
+    if sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    length = len(normalised_password(password))
+    if not LEAST_LENGTH <= length <= MOST_LENGTH:
+        raise click.ClickException(
+            f"the password needs {LEAST_LENGTH} to {MOST_LENGTH} characters, this one has {length}"
+        )
+    if is_guessed(password, *personal_words(email, name)):
+        raise click.ClickException("this is one of the first passwords that are guessed; choose another")
+    return str(password)
+
+
+def _change_role(email: str, role: str) -> None:
+    user = _account(email)
+    if user.role != role:
+        if role != OPERATOR:
+            _refuse_the_last_operator(user)
+        end_sessions(user.id, role=role)
+    click.echo(f"{role} {user.email}")
+
+
+def _refuse_the_last_operator(user: User) -> None:
+    """Refuse to change the last account that may open /admin/. No other change can come between, until the commit."""
+    db.session.execute(
+        update(User).where(User.id == user.id).values(role=User.role)
+    )  # locks on every database
+    able = select(User.id).where(User.role == OPERATOR, User.blocked_at.is_(None)).with_for_update()
+    if user.is_operator and db.session.scalars(able).all() == [user.id]:
+        raise click.ClickException(f"{user.email} is the last operator; first: user promote EMAIL")
+
+
+def _account(email: str) -> User:
+    user = db.session.scalar(select(User).where(User.email == email))
+    if user is None:
+        raise click.ClickException(f"there is no account {email}")
+    return user

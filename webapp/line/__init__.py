@@ -1,0 +1,1 @@
+"""One coupon's queue in Redis. It knows no Flask and no SQL."""

@@ -1,0 +1,28 @@
+"""One coupon's line in Redis: the only place that knows the keys.
+
+Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
+
+    {coupon:7}:gate      hash    epoch, revision, status, quota, issued, opens_at, closes_at (ms), last (number
+                                 given), serving (highest number decided), last_issued (highest number that was
+                                 issued a coupon), sold_out (0 or 1), sold_out_at (ms), floor (this epoch's numbers are
+                                 above it), arrived (last bucket of the arrivals), heard (a number that a receipt
+                                 proved and the counter did not know),
+                                 begun (run id of the server that began this epoch), renamed to run_id when the epoch
+                                 is open; without both the epoch has ended,
+                                 grace_until (ms until which admission waits for receipts), grace_end (its limit)
+    {coupon:7}:line      zset    user id -> number: the tickets that wait
+    {coupon:7}:standby   zset    user id -> number: the tickets that waited when the quota ran out
+    {coupon:7}:results   hash    user id -> "issued:<number>:<code>" or "rejected:<number>:<reason>"
+    {coupon:7}:bell      string  exists for BELL_MS after a bell was rung
+    {coupon:7}:arrivals  zset    bucket of BUCKET_MS (epoch ms // BUCKET_MS) -> first ticket number given in it;
+                                 "unknown:<floor>" -> first number below that floor that may be given and forgotten
+    {coupon:7}:malformed list    malformed data that was found in the keys above, the newest first
+
+Each script in `lua/` states its own contract in its header.
+"""
+
+BELL_MS = 5000
+BUCKET_MS = 100
+"""The precision of an arrival's time: at most ten entries a second, however many people come."""
+MOST_NUMBER = 2**52
+"""No ticket's number is as high. Above 2**53 a sorted set would not tell one number from the next."""

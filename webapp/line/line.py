@@ -1,0 +1,245 @@
+"""One coupon's line in Redis: each method is one script of `lua/`, or a few plain commands."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import redis
+
+from webapp.line.keys import BELL_MS, BUCKET_MS
+from webapp.line.reading import gate_from, is_below, printable, raw, told_apart
+from webapp.line.results import RESULT
+from webapp.line.types import Claimed, Gate, Head, Life, Policy, Reply, Settled, Standing, Waiting
+from webapp.stores.script_redis import ScriptRedis
+
+KEPT_ASIDE = 1000
+WRITE_CHUNK = 1000
+READ_CHUNK = 1000
+
+
+class Line:
+    """One coupon's line. Every method raises redis.RedisError when Redis does not answer.
+
+    A method that runs a script is one round trip, and so is `gate`. The methods for many results or tickets take a
+    round trip for each thousand.
+    """
+
+    def __init__(self, connection: ScriptRedis, coupon_id: int) -> None:
+        self.redis = connection
+        # A cluster hashes what is in the braces alone, so all keys of a coupon are on one node.
+        tag = f"{{coupon:{coupon_id}}}:"
+        self.gate_key, self.line_key, self.standby_key = tag + "gate", tag + "line", tag + "standby"
+        self.results_key, self.bell_key, self.arrivals_key = tag + "results", tag + "bell", tag + "arrivals"
+        self.malformed_key = tag + "malformed"
+
+    def claim(self, user_id: int) -> Claimed:
+        """Give the user the next number, or the reply that they already have; a repeat changes nothing."""
+        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.bell_key]
+        reply = self._run("claim", [*keys, self.arrivals_key], [user_id, BELL_MS, BUCKET_MS])
+        answer, epoch, number, ahead, ring, now_ms, result = reply
+        return Claimed(Reply(answer), epoch, number, ahead, ring == 1, now_ms, result)
+
+    def standing(self, user_id: int) -> Standing:
+        """Return the user's place or result. Nothing is changed."""
+        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
+        answer, *rest = self._run("read_standing", keys, [user_id])
+        return Standing(Reply(answer), *rest)
+
+    def head(self, count: int) -> Head | None:
+        """Return the first tickets in order of number, or None when the epoch is not open."""
+        reply = self._run("read_head", [self.gate_key, self.line_key], [count])
+        if not reply:
+            return None
+        epoch, last, *pairs = reply
+        tickets, malformed = told_apart(zip(pairs[::2], pairs[1::2], strict=True))
+        return Head(int(epoch), int(last), tickets, malformed)
+
+    def settle(self, policy: Policy, settled: Iterable[Settled]) -> int:
+        """Copy a committed batch into Redis and return how many tickets left the line; a repeat changes nothing."""
+        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
+        flat = [part for ticket in settled for part in ticket]
+        return int(
+            self._run("settle_batch", keys, [policy.revision, policy.issued, int(policy.sold_out), *flat])
+        )
+
+    def to_standby(self) -> int:
+        """Move all tickets of the line to standby if the gate says sold out; return how many."""
+        return int(self._run("move_to_standby", [self.gate_key, self.line_key, self.standby_key], []))
+
+    def publish(self, policy: Policy) -> bool:
+        """Rewrite the gate after a commit and return True, or False when there is no gate to rewrite.
+
+        An older revision changes nothing. When coupons came back, standby becomes the line again.
+        """
+        return int(self._run("publish", [self.gate_key, self.line_key, self.standby_key], policy.args())) >= 0
+
+    def begin_epoch(
+        self,
+        policy: Policy,
+        *,
+        epoch: int,
+        known: int,
+        serving: int,
+        last_issued: int | None = None,
+        step: int = 0,
+    ) -> int | None:
+        """Begin an epoch and return its floor; return None, and change nothing, when an epoch is open.
+
+        The floor is not below `known` and every surviving ticket; with a `step` it is the next multiple of it. Nobody
+        gets a number before `open_epoch`.
+        """
+        keys = [self.gate_key, self.line_key, self.standby_key, self.arrivals_key]
+        last = "" if last_issued is None else last_issued
+        floor = int(self._run("begin_epoch", keys, [*policy.args(), epoch, known, serving, step, last]))
+        return None if floor < 0 else floor
+
+    def open_epoch(self, epoch: int, *, grace_ms: int = 0) -> bool:
+        """Open an epoch that was begun, so that it gives numbers; return False, and change nothing, for another epoch.
+
+        Call it when SQL knows the epoch. Admission waits `grace_ms` for receipts, and up to twice as long while they
+        come in.
+        """
+        return bool(self._run("open_epoch", [self.gate_key], [epoch, grace_ms]))
+
+    def restore(self, user_id: int, *, number: int, epoch: int, next_ms: int = 0) -> Standing:
+        """Restore a lost ticket at its old number, if nobody has that number; a repeat changes nothing.
+
+        If admission waits for receipts, it waits `next_ms` longer, at most until grace_end. A receipt that is ahead of
+        the counter ends the epoch: the next caller begins a new one above it.
+        """
+        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
+        answer, *rest = self._run("restore_ticket", keys, [user_id, number, epoch, next_ms])
+        return Standing(Reply(answer), *rest)
+
+    def revoke(self, user_id: int, result: str, instead: str) -> bool:
+        """Replace `result` by `instead` ("" for none), if Redis still holds it; return whether it did."""
+        return bool(self._run("revoke", [self.results_key], [user_id, raw(result), instead]))
+
+    def set_aside(self) -> int:
+        """Set malformed keys and a malformed gate aside; return how many things that was."""
+        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.bell_key]
+        return int(self._run("set_aside", [*keys, self.arrivals_key, self.malformed_key], [KEPT_ASIDE]))
+
+    def set_members_aside(self, members: Iterable[str]) -> None:
+        """Move members to `malformed` that are no user ids, or whose scores are no numbers of tickets."""
+        strange = [raw(member) for member in members]
+        with self.redis.pipeline(transaction=False) as pipe:
+            pipe.zrem(self.line_key, *strange)
+            pipe.zrem(self.standby_key, *strange)
+            pipe.lpush(self.malformed_key, *(b"member " + member[:200] for member in strange))
+            pipe.ltrim(self.malformed_key, 0, KEPT_ASIDE - 1)
+            pipe.execute()
+
+    def set_result_aside(self, user_id: int, instead: str) -> None:
+        """Move a result that cannot be read to `malformed`, and put SQL's result in its place ("" for none)."""
+        result: Any = self.redis.hget(self.results_key, str(user_id))
+        # A worker may have written a good result since the bad one was read: that one stays.
+        if result is not None and not RESULT.fullmatch(result) and self.revoke(user_id, result, instead):
+            self.redis.lpush(self.malformed_key, b"result %d " % user_id + raw(result)[:200])
+            self.redis.ltrim(self.malformed_key, 0, KEPT_ASIDE - 1)
+
+    def aside(self) -> list[str]:
+        """Return the texts that were set aside, the newest first, at most KEPT_ASIDE."""
+        kept: Any = self.redis.lrange(self.malformed_key, 0, -1)
+        return [printable(text) for text in kept]
+
+    def end_epoch(self) -> None:
+        """End the epoch, whose gate does not fit SQL: it gives no numbers, and the next caller begins a new one."""
+        self.redis.hdel(self.gate_key, "run_id")
+
+    def write_results(self, results: Mapping[str, str]) -> None:
+        """Write results that SQL knows; they override those in Redis.
+
+        They are written a thousand at a time, so that Redis answers others in between.
+        """
+        items = list(results.items())
+        for start in range(0, len(items), WRITE_CHUNK):
+            self.redis.hset(self.results_key, mapping=dict(items[start : start + WRITE_CHUNK]))
+
+    def replace_results(self, results: Mapping[str, str]) -> None:
+        """Make these the only results, and remove the tickets of their users from the line and from standby.
+
+        Call it while the coupon's row is locked, with every result that SQL knows.
+        """
+        # Results go in before tickets go out: a poll in between must not find neither.
+        unknown, known = [user for user, _ in self.results() if user not in results], list(results)
+        self.write_results(results)
+        with self.redis.pipeline(transaction=False) as pipe:
+            for start in range(0, len(unknown), WRITE_CHUNK):
+                pipe.hdel(self.results_key, *map(raw, unknown[start : start + WRITE_CHUNK]))
+            for start in range(0, len(known), WRITE_CHUNK):
+                pipe.zrem(self.line_key, *known[start : start + WRITE_CHUNK])
+                pipe.zrem(self.standby_key, *known[start : start + WRITE_CHUNK])
+            pipe.execute()
+
+    def results(self) -> Iterator[tuple[str, str]]:
+        """Yield every result by user id, in steps that do not hold Redis up."""
+        yield from self.redis.hscan_iter(self.results_key, count=READ_CHUNK)
+
+    def waiting(self) -> Iterator[Waiting]:
+        """Yield the tickets in line. A ticket that comes meanwhile may be missing; a malformed one is."""
+        return self._tickets(self.line_key)
+
+    def standby(self) -> Iterator[Waiting]:
+        return self._tickets(self.standby_key)
+
+    def _tickets(self, key: str) -> Iterator[Waiting]:
+        yield from told_apart(self.redis.zscan_iter(key, count=READ_CHUNK))[0]
+
+    def gate(self) -> Gate | None:
+        """Return the gate, the length of the line and Redis's clock; None when the gate is missing or malformed."""
+        with self.redis.pipeline(transaction=False) as pipe:
+            pipe.hgetall(self.gate_key)
+            pipe.zcard(self.line_key)
+            pipe.time()
+            try:
+                fields, waiting, (seconds, micros) = pipe.execute()
+                return gate_from(fields, waiting, seconds * 1000 + micros // 1000)
+            except (KeyError, ValueError):
+                return None
+            except redis.ResponseError as error:
+                if type(error) is not redis.ResponseError:
+                    raise  # a subclass is about Redis (read only, loading, full), not about the gate
+                return None
+
+    def arrival(self, number: int) -> int | None:
+        """Return when the number was given, in ms since 1970, BUCKET_MS exact; None when Redis does not know it."""
+        with self.redis.pipeline(transaction=False) as pipe:
+            pipe.hget(self.gate_key, "last")
+            pipe.zrevrangebyscore(self.arrivals_key, number, "-inf", start=0, num=1)
+            last, buckets = pipe.execute()
+        # The last bucket would seem to hold numbers that were not given yet; a mark "unknown:…" is no bucket.
+        if not buckets or not buckets[0].isdecimal() or not is_below(number, last or "0"):
+            return None
+        return int(buckets[0]) * BUCKET_MS
+
+    def is_open(self) -> bool:
+        """Return whether the epoch is open, in this run of the server."""
+        return self.life().opened
+
+    def life(self) -> Life:
+        """Return the epoch that was begun in this run of the server, and whether it is open."""
+        with self.redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(self.gate_key, "epoch", "run_id", "begun")
+            pipe.info("server")
+            (epoch, opened_in, begun_in), server = pipe.execute()
+        run_id = server["run_id"]
+        # A gate of an earlier run may have lost its last numbers, so its epoch has ended.
+        if not (epoch or "").isdecimal() or run_id not in (opened_in, begun_in):
+            return Life(None, False)
+        return Life(int(epoch), opened_in == run_id)
+
+    def ring(self) -> bool:
+        """Set the bell when tickets wait and no bell is set; True tells the caller to enqueue one admission job."""
+        return bool(self._run("ring_bell", [self.gate_key, self.line_key, self.bell_key], [BELL_MS]))
+
+    def quiet_bell(self) -> None:
+        """Delete the bell. Do so before reading the line: a ticket that comes later then rings again."""
+        self.redis.delete(self.bell_key)
+
+    def forget(self) -> None:
+        """Delete every key of this line. Only for coupons whose rows are deleted too."""
+        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.bell_key]
+        self.redis.delete(*keys, self.arrivals_key, self.malformed_key)
+
+    def _run(self, name: str, keys: list[str], args: list[Any]) -> Any:
+        return self.redis.run_script(name, keys, args)

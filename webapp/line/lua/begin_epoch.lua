@@ -1,0 +1,38 @@
+-- Begin an epoch: write the gate from SQL, unless an epoch is open in this run of the server. Nobody gets a number or
+-- is admitted before open_epoch.lua, which the caller runs once SQL knows the epoch.
+--
+-- KEYS     1 gate   2 line   3 standby   4 arrivals
+-- ARGV     1 revision   2 status   3 quota ("" = unlimited)   4 issued   5 opens_at ms   6 closes_at ms
+--          7 sold out (0 or 1)   8 epoch   9 highest number that SQL heard of
+--          10 serving: the highest number that SQL decided
+--          11 step: the counter starts at the next multiple above every known number (0: right above)
+--          12 last number that was issued a coupon ("" = none)
+-- Returns  the floor: every new number is above it; -1 when an epoch is open, and nothing is changed
+--
+-- Tickets that survived in the line or in standby stay, and their numbers count as known, if they can be numbers of
+-- tickets. The arrivals stay up to the surviving counter. Numbers from there to the floor have no known time, and a
+-- mark says so.
+
+local gate, line, standby, arrivals = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local floor, step = tonumber(ARGV[9]), tonumber(ARGV[11])
+local run_id = this_run()
+
+local known = redis.call('HMGET', gate, 'run_id', 'last', 'heard')
+if known[1] == run_id then return -1 end
+for _, number in ipairs({known[2] or 0, known[3] or 0}) do floor = math.max(floor, number) end
+for _, queue in ipairs({line, standby}) do
+  local top = redis.call('ZREVRANGEBYSCORE', queue, '(4503599627370496', 0, 'WITHSCORES', 'LIMIT', 0, 1)
+  if top[2] and tonumber(top[2]) > floor then floor = tonumber(top[2]) end
+end
+if step > 0 then floor = (math.floor(floor / step) + 1) * step end
+if not known[2] then
+  redis.call('DEL', arrivals)
+elseif floor > tonumber(known[2]) then
+  redis.call('ZADD', arrivals, whole(known[2] + 1), 'unknown:' .. whole(floor))
+end
+redis.call('HSET', gate, 'revision', ARGV[1], 'status', ARGV[2], 'quota', ARGV[3], 'issued', ARGV[4],
+  'opens_at', ARGV[5], 'closes_at', ARGV[6], 'sold_out', ARGV[7], 'epoch', ARGV[8], 'serving', ARGV[10],
+  'begun', run_id, 'floor', whole(floor), 'last', whole(floor))
+redis.call('HDEL', gate, 'run_id', 'heard', 'last_issued')
+if ARGV[12] ~= '' then redis.call('HSET', gate, 'last_issued', ARGV[12]) end
+return floor

@@ -1,0 +1,71 @@
+-- Give a user the next ticket of a line, or the reply that they already have.
+--
+-- KEYS     1 gate   2 line   3 standby   4 results   5 bell   6 arrivals
+-- ARGV     1 user id   2 life of the bell in ms   3 length of a bucket of arrivals in ms
+-- Returns  {answer, epoch, number, ahead, ring, now_ms, result}
+--          answer: a number of webapp.line.types.Reply; ring 1: this caller enqueues the admission job;
+--          result: the stored result when decided; opens_at in ms when not open yet; when closed or sold out
+--          "<since ms>:<last number issued>:<its arrival, ms>:<issued>:<in standby>", each empty where it is unknown
+--          NO_GATE also when the gate is of an earlier run of the server: its last numbers may be lost
+--
+-- A repeat changes nothing and returns the same number. A result or a ticket comes before every other check, so a user
+-- who has one sees it at any time, also after closing.
+--
+-- Each bucket of time keeps the first number given in it. A clock that is put back opens no bucket until it has caught
+-- up, so the times rise with the numbers.
+
+local gate, line, standby, results, bell, arrivals = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local user, bell_ms, bucket_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local NO_GATE, WAITING, DECIDED, STANDBY, NOT_OPEN, CLOSED, SOLD_OUT = 0, 1, 2, 3, 4, 5, 6
+
+local known = redis.call('HMGET', gate, 'epoch', 'status', 'opens_at', 'closes_at', 'sold_out', 'run_id', 'arrived')
+local epoch, status, opens_at, closes_at, sold_out, run_id, arrived = unpack(known)
+if not epoch then return {NO_GATE, 0, 0, 0, 0, 0, ''} end
+epoch = tonumber(epoch)
+
+local now_ms = clock_ms()
+
+local result = redis.call('HGET', results, user)
+if result then return {DECIDED, epoch, 0, 0, 0, now_ms, result} end
+local number = redis.call('ZSCORE', line, user)
+if number then
+  return {WAITING, epoch, tonumber(number), redis.call('ZRANK', line, user), 0, now_ms, ''}
+end
+number = redis.call('ZSCORE', standby, user)
+if number then
+  return {STANDBY, epoch, tonumber(number), redis.call('ZRANK', standby, user), 0, now_ms, ''}
+end
+
+local function refuse(answer, since)
+  local known = redis.call('HMGET', gate, 'issued', 'last_issued', 'sold_out_at')
+  local last, arrived_ms, in_standby = '', '', ''
+  -- While tickets are in line, a batch may be committed and not settled: the last number issued is not known yet.
+  if redis.call('EXISTS', line) == 0 then
+    last, in_standby = known[2] or '', redis.call('ZCARD', standby)
+    local first = redis.call('ZREVRANGEBYSCORE', arrivals, known[2] or 0, '-inf', 'LIMIT', 0, 1)[1]
+    if tonumber(first) then arrived_ms = whole(first * bucket_ms) end
+  end
+  return {answer, epoch, 0, 0, 0, now_ms,
+    table.concat({since or known[3] or '', last, arrived_ms, known[1], in_standby}, ':')}
+end
+
+local over = now_ms >= tonumber(closes_at)
+if status == 'closed' then return refuse(CLOSED, over and closes_at or '') end
+if now_ms < tonumber(opens_at) then return {NOT_OPEN, epoch, 0, 0, 0, now_ms, opens_at} end
+if over then return refuse(CLOSED, closes_at) end
+if sold_out == '1' then return refuse(SOLD_OUT) end
+
+if run_id ~= this_run() then
+  return {NO_GATE, 0, 0, 0, 0, 0, ''}
+end
+number = redis.call('HINCRBY', gate, 'last', 1)
+redis.call('ZADD', line, whole(number), user)
+local bucket = math.floor(now_ms / bucket_ms)
+if bucket > tonumber(arrived or 0) then
+  local name = whole(bucket)
+  redis.call('HSET', gate, 'arrived', name)
+  redis.call('ZADD', arrivals, whole(number), name)
+end
+local ring = 0
+if status == 'live' and redis.call('SET', bell, '1', 'NX', 'PX', bell_ms) then ring = 1 end
+return {WAITING, epoch, number, redis.call('ZCARD', line) - 1, ring, now_ms, ''}

@@ -1,0 +1,18 @@
+-- Open an epoch that was begun, once SQL knows it: from now on the line gives numbers and is admitted.
+--
+-- KEYS     1 gate
+-- ARGV     1 epoch   2 grace in ms: admission waits that long for receipts, and up to twice as long while they come
+-- Returns  1 opened; 0 when the epoch is open already, or another one was begun, or the server has started again
+--
+-- A repeat changes nothing.
+
+local gate, epoch, grace_ms = KEYS[1], ARGV[1], ARGV[2]
+
+local known = redis.call('HMGET', gate, 'epoch', 'begun')
+local run_id = this_run()
+if known[1] ~= epoch or known[2] ~= run_id then return 0 end
+local now_ms = clock_ms()
+redis.call('HDEL', gate, 'begun')
+redis.call('HSET', gate, 'run_id', run_id,
+  'grace_until', whole(now_ms + grace_ms), 'grace_end', whole(now_ms + 2 * grace_ms))
+return 1

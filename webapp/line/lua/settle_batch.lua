@@ -1,0 +1,54 @@
+-- Settle one committed batch: results in, tickets out, "now serving" and the last issued number on.
+--
+-- KEYS     1 gate   2 line   3 standby   4 results
+-- ARGV     1 revision of the coupon's row   2 issued so far   3 sold out (0 or 1), then for each ticket
+--          member, number, result ("issued:<number>:<code>", "rejected:<number>:<reason>", or "" for none);
+--          at most 2,000 tickets, because one call from Lua takes no more arguments
+-- Returns  how many tickets left the line
+--
+-- A repeat changes nothing. A ticket is removed only if its number is still the one that was decided. "issued"
+-- overrides every result; any other result is written only if there is none. A late caller cannot put the gate back,
+-- because the revision only rises.
+
+local gate, line, standby, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local revision, issued, sold_out = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+
+local known = redis.call('HMGET', gate, 'revision', 'serving', 'sold_out', 'last_issued')
+if not known[1] then return 0 end
+local serving, last_issued, left = tonumber(known[2]), tonumber(known[4] or 0), 0
+
+local members, numbers, won = {}, {}, {}
+for i = 4, #ARGV, 3 do
+  local member, number, result = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
+  table.insert(members, member)
+  table.insert(numbers, number)
+  if string.sub(result, 1, 7) == 'issued:' then
+    table.insert(won, member)
+    table.insert(won, result)
+    last_issued = math.max(last_issued, tonumber(string.match(result, '%d+')))
+  elseif result ~= '' then
+    redis.call('HSETNX', results, member, result)
+  end
+  if number > serving then serving = number end
+end
+
+if #won > 0 then redis.call('HSET', results, unpack(won)) end
+for _, queue in ipairs({line, standby}) do
+  if #members > 0 and redis.call('EXISTS', queue) == 1 then
+    local gone = {}
+    for i, score in ipairs(redis.call('ZMSCORE', queue, unpack(members))) do
+      if score and tonumber(score) == numbers[i] then table.insert(gone, members[i]) end
+    end
+    if #gone > 0 then left = left + redis.call('ZREM', queue, unpack(gone)) end
+  end
+end
+
+redis.call('HSET', gate, 'serving', whole(serving))
+if last_issued > 0 then redis.call('HSET', gate, 'last_issued', whole(last_issued)) end
+if revision > tonumber(known[1]) then
+  redis.call('HSET', gate, 'revision', ARGV[1], 'issued', issued, 'sold_out', sold_out)
+  if sold_out == '1' and known[3] ~= '1' then
+    redis.call('HSET', gate, 'sold_out_at', whole(clock_ms()))
+  end
+end
+return left

@@ -1,0 +1,139 @@
+"""The arguments and replies of the scripts in `lua/`, as Python types."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+from webapp.line.keys import MOST_NUMBER
+from webapp.line.results import RESULT
+
+
+class Reply(IntEnum):
+    """The first value of a script's reply; each script names the same numbers at its head."""
+
+    NO_GATE = 0
+    WAITING = 1
+    DECIDED = 2
+    STANDBY = 3
+    NOT_OPEN = 4
+    CLOSED = 5
+    SOLD_OUT = 6
+    NO_TICKET = 7
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """The reply of claim.lua. `ring`: this caller enqueues the admission job; `result`: see the script's header."""
+
+    reply: Reply
+    epoch: int
+    number: int
+    ahead: int
+    ring: bool
+    now_ms: int
+    result: str
+
+    @property
+    def readable(self) -> bool:
+        return _is_readable(self)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The reply of read_standing.lua and restore_ticket.lua. `ahead`: tickets before it, in line or in standby."""
+
+    reply: Reply
+    epoch: int
+    number: int
+    ahead: int
+    result: str
+
+    @property
+    def readable(self) -> bool:
+        return _is_readable(self)
+
+
+class Waiting(NamedTuple):
+    member: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Head:
+    """The first tickets of a line. `malformed` are members whose scores are no numbers of tickets."""
+
+    epoch: int
+    last: int
+    tickets: list[Waiting]
+    malformed: list[str]
+
+
+class Life(NamedTuple):
+    """The epoch of a gate, None when it is missing or has ended. Not `opened`: it is begun and gives no numbers yet."""
+
+    epoch: int | None
+    opened: bool
+
+
+class Settled(NamedTuple):
+    """A decided ticket and its result; an empty result only removes the ticket from the line."""
+
+    member: str | bytes
+    number: int
+    result: str
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The part of a coupon's row that the gate copies. Times are epoch ms; a quota of None means unlimited."""
+
+    revision: int
+    status: str
+    quota: int | None
+    issued: int
+    opens_at_ms: int
+    closes_at_ms: int
+
+    @property
+    def sold_out(self) -> bool:
+        return self.quota is not None and self.issued >= self.quota
+
+    def args(self) -> list[str | int]:
+        """Return the first arguments of publish.lua and begin_epoch.lua."""
+        quota = "" if self.quota is None else self.quota
+        return [
+            self.revision,
+            self.status,
+            quota,
+            self.issued,
+            self.opens_at_ms,
+            self.closes_at_ms,
+            int(self.sold_out),
+        ]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The gate, the number of tickets in line, and Redis's clock in ms since 1970, all of one instant.
+
+    `was_opened`: this epoch was opened once; only `Life.opened` says that it is open now. `doubted`: it was ended on
+    purpose, because it did not fit SQL or a receipt.
+    """
+
+    policy: Policy
+    epoch: int
+    last: int
+    now_serving: int
+    sold_out: bool
+    sold_out_at_ms: int | None
+    floor: int
+    was_opened: bool
+    doubted: bool
+    waiting: int
+    now_ms: int
+
+
+def _is_readable(found: "Claimed | Standing") -> bool:
+    if found.reply is Reply.DECIDED:
+        return RESULT.fullmatch(found.result) is not None
+    return 0 <= found.number < MOST_NUMBER

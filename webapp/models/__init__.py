@@ -1,0 +1,36 @@
+"""The tables. One import gives all of them, so that the metadata is complete."""
+
+from webapp.models.accounts import NAME_LENGTH, OPERATOR, USER, EndedSession, User
+from webapp.models.columns import NEVER_REUSED, EmailAddress, Id, Identifier, UTCDateTime, utcnow
+from webapp.models.coupons import CLOSED, DRAFT, LIVE, PAUSED, STATUSES, TITLE_LENGTH, Coupon, CouponRow
+from webapp.models.events import LineEvent
+from webapp.models.issues import REASON_LENGTH, CouponIssue, Revocation, UndoneUse
+from webapp.models.submissions import Submission
+
+__all__ = [
+    "CLOSED",
+    "DRAFT",
+    "LIVE",
+    "NAME_LENGTH",
+    "NEVER_REUSED",
+    "OPERATOR",
+    "PAUSED",
+    "REASON_LENGTH",
+    "STATUSES",
+    "TITLE_LENGTH",
+    "USER",
+    "Coupon",
+    "CouponIssue",
+    "CouponRow",
+    "EmailAddress",
+    "EndedSession",
+    "Id",
+    "Identifier",
+    "LineEvent",
+    "Revocation",
+    "Submission",
+    "UTCDateTime",
+    "UndoneUse",
+    "User",
+    "utcnow",
+]

@@ -1,0 +1,60 @@
+"""The table of coupons."""
+
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, Row, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.models.columns import NEVER_REUSED, Id, Identifier, UTCDateTime, utcnow
+from webapp.stores.sql import Base
+
+TITLE_LENGTH = 100
+DRAFT, LIVE, PAUSED, CLOSED = "draft", "live", "paused", "closed"
+STATUSES = (DRAFT, LIVE, PAUSED, CLOSED)
+
+
+class Coupon(Base):
+    """The offer, and the truth about its policy: status, quota and period.
+
+    `revision` rises with every commit that concerns the coupon; raising it is also how the row is locked. `epoch`
+    counts the epochs of its line in Redis. `last_number` is the highest number of a ticket that SQL heard of.
+    """
+
+    __tablename__ = "coupons"
+    __table_args__ = (
+        # The last guard of the quota: it holds also if the code is wrong.
+        CheckConstraint("total_quantity IS NULL OR issued_quantity <= total_quantity", name="quota"),
+        CheckConstraint("total_quantity IS NULL OR total_quantity >= 0", name="total_quantity"),
+        CheckConstraint("issued_quantity >= 0", name="issued_quantity"),
+        CheckConstraint("issue_start_at < issue_end_at", name="period"),
+        CheckConstraint("status IN ('draft', 'live', 'paused', 'closed')", name="status"),
+        Index("ix_coupons_issue_end_at", "issue_end_at"),
+        Index("ix_coupons_issue_start_at", "issue_start_at"),
+        NEVER_REUSED,
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    title: Mapped[str] = mapped_column(String(TITLE_LENGTH))
+    type: Mapped[str] = mapped_column(Identifier(32), default="first_come_first_served")
+    total_quantity: Mapped[int | None] = mapped_column(BigInteger)
+    issued_quantity: Mapped[int] = mapped_column(BigInteger, default=0)
+    discount_amount: Mapped[int] = mapped_column(BigInteger, default=0)
+    min_available_amount: Mapped[int] = mapped_column(BigInteger, default=0)
+    issue_start_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    issue_end_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    valid_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    status: Mapped[str] = mapped_column(Identifier(10), default=LIVE)
+    rehearsal: Mapped[bool] = mapped_column(default=False)
+    epoch: Mapped[int] = mapped_column(default=0)
+    revision: Mapped[int] = mapped_column(BigInteger, default=0)
+    last_number: Mapped[int] = mapped_column(BigInteger, default=0)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
+
+    @property
+    def sold_out(self) -> bool:
+        return self.total_quantity is not None and self.issued_quantity >= self.total_quantity
+
+
+CouponRow: TypeAlias = Row[Any]
+"""A row of `coupons` as a query in SQLAlchemy's core returns it."""

@@ -1,0 +1,44 @@
+"""Bells: a caller that has set the bell of a line enqueues its RQ job here."""
+
+import redis
+
+from webapp.line.line import Line
+from webapp.stores.malformed import going_on
+from webapp.stores.queue import FAILED_JOB_TTL_S, JOB_TIMEOUT_S, bell_queue
+from webapp.stores.script_redis import line_redis
+from webapp.stores.swallowed import swallow
+
+ADMISSION_JOB = "jobs.admission.admit"
+
+
+def ring(coupon_id: int) -> None:
+    """Enqueue one admission job with a fresh id.
+
+    An error is swallowed and counted: the ticket is already in line, and the sweeper rings within seconds.
+    """
+    try:
+        with going_on(bell_queue()):
+            _enqueue(coupon_id)
+            return
+        _enqueue(coupon_id)
+    except redis.RedisError as error:
+        swallow("bell not enqueued", error, "the sweeper rings within seconds", coupon_id=coupon_id)
+
+
+def _enqueue(coupon_id: int) -> None:
+    bell_queue().enqueue(
+        ADMISSION_JOB,
+        coupon_id,
+        job_timeout=JOB_TIMEOUT_S,
+        result_ttl=0,
+        failure_ttl=FAILED_JOB_TTL_S,
+        description="admit the line of one coupon",
+    )
+
+
+def ring_if_waiting(coupon_id: int) -> bool:
+    """Ring when somebody waits and nobody has rung; return whether this call did."""
+    rings = Line(line_redis(), coupon_id).ring()
+    if rings:
+        ring(coupon_id)
+    return rings

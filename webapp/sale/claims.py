@@ -1,0 +1,151 @@
+"""The claim, the polls and receipts: Redis answers, SQL only where a gate is missing or data are unreadable."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import redis
+from sqlalchemy import insert, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp.line.line import Line
+from webapp.line.types import Claimed, Reply, Standing
+from webapp.models import LineEvent, utcnow
+from webapp.sale.bells import ring
+from webapp.sale.epochs import wait_until_open
+from webapp.sale.outcomes import LineStatus, Refused, Ticket, state_of, ticket_from
+from webapp.sale.receipts import Refusal
+from webapp.sale.setting_aside import set_aside, set_user_aside
+from webapp.stores.malformed import is_malformed
+from webapp.stores.script_redis import line_redis
+from webapp.stores.sql import db
+from webapp.stores.swallowed import swallow
+
+Found = TypeVar("Found", Claimed, Standing)
+NEXT_RECEIPT_MS = 2500
+"""How long after one receipt the next may come: with up to 2,000 people waiting a page asks at least every 2.4 s."""
+
+
+def claim(coupon_id: int, user_id: int) -> Ticket:
+    """Give the user a ticket, in one round trip to Redis and none to SQL; a repeat returns the same ticket.
+
+    Raises Refused(not_open, closed, sold_out, not_found, busy); redis.RedisError when Redis does not answer.
+    """
+    line = Line(line_redis(), coupon_id)
+    claimed = _asked(coupon_id, user_id, lambda: line.claim(user_id))
+    if claimed.ring:
+        ring(coupon_id)
+    if claimed.reply is Reply.NOT_OPEN:
+        raise Refused("not_open", retry_ms=int(claimed.result) - claimed.now_ms)
+    if claimed.reply in _REFUSALS:
+        code = _REFUSALS[claimed.reply]
+        raise Refused(code, refusal=_refusal(code, coupon_id, user_id, claimed))
+    return ticket_from(claimed)
+
+
+def standing(coupon_id: int, user_id: int) -> Ticket:
+    """Return where the user stands, from Redis alone. Raises Refused(not_found, busy), redis.RedisError."""
+    line = Line(line_redis(), coupon_id)
+    return ticket_from(_asked(coupon_id, user_id, lambda: line.standing(user_id)))
+
+
+def restore(coupon_id: int, user_id: int, *, number: int, epoch: int) -> Ticket:
+    """Give a place back that Redis lost, for a receipt whose signature was checked; a repeat changes nothing.
+
+    A user with a ticket or a result gets that instead. The state is lost when the number is not free any more. A
+    receipt that is ahead of the counter proves that Redis lost data: a new epoch begins above it. Raises
+    Refused(not_found, busy), redis.RedisError.
+    """
+    line = Line(line_redis(), coupon_id)
+    found = _asked(
+        coupon_id,
+        user_id,
+        lambda: line.restore(user_id, number=number, epoch=epoch, next_ms=NEXT_RECEIPT_MS),
+    )
+    if found.reply is Reply.NO_TICKET:
+        _record_lost(coupon_id, user_id, number, epoch)
+        return Ticket("lost", found.epoch)
+    return ticket_from(found)
+
+
+def _asked(coupon_id: int, user_id: int, ask: Callable[[], Found]) -> Found:
+    """Ask the line; where it has no gate, or none to be trusted, have one made and ask once more.
+
+    Malformed data are set aside first.
+    """
+    try:
+        found = ask()
+    except (ValueError, TypeError, redis.ResponseError) as error:
+        if not is_malformed(error):
+            raise
+        set_aside(coupon_id)  # it may find nothing, where another process was the first to
+        found = ask()
+    if not found.readable:
+        set_user_aside(coupon_id, user_id, found)
+        found = ask()
+    if found.reply is Reply.NO_GATE:
+        wait_until_open(coupon_id)
+        found = ask()
+        if found.reply is Reply.NO_GATE:
+            raise Refused("busy")
+    return found
+
+
+def _record_lost(coupon_id: int, user_id: int, number: int, epoch: int) -> None:
+    """Write down, once, that a place could not be given back, for the operator who will be asked about it."""
+    lost = {
+        "coupon_id": coupon_id,
+        "user_id": user_id,
+        "ticket_number": number,
+        "epoch": epoch,
+        "kind": "lost",
+        "reason": "the number was not free any more",
+    }
+    same = [getattr(LineEvent, name) == value for name, value in lost.items()]
+    try:
+        with db.engine.begin() as connection:
+            if connection.scalar(select(LineEvent.id).where(*same).limit(1)) is None:
+                connection.execute(insert(LineEvent).values(**lost, at=utcnow()))
+    except SQLAlchemyError as error:
+        swallow("lost place not recorded", error, "its owner is told, and asks again", coupon_id=coupon_id)
+
+
+def line_status(coupon_id: int) -> LineStatus:
+    """Return the public numbers of the line, from Redis alone. Raises Refused(not_found, busy), redis.RedisError."""
+    line = Line(line_redis(), coupon_id)
+    gate = line.gate()
+    if gate is None:
+        wait_until_open(coupon_id)
+        gate = line.gate()
+    if gate is None:
+        raise Refused("busy")
+    policy = gate.policy
+    return LineStatus(
+        state=state_of(policy, now_ms=gate.now_ms),
+        now_serving=gate.now_serving,
+        last=gate.last,
+        issued=policy.issued,
+        quota=policy.quota,
+        epoch=gate.epoch,
+        now_ms=gate.now_ms,
+        opens_at_ms=policy.opens_at_ms,
+        closes_at_ms=policy.closes_at_ms,
+        sold_out_at_ms=gate.sold_out_at_ms,
+        waiting=gate.waiting,
+        floor=gate.floor,
+    )
+
+
+def arrival(coupon_id: int, number: int) -> int | None:
+    """Return when a number was given, in ms since 1970, a tenth of a second exact; None when that is not known.
+
+    Raises redis.RedisError.
+    """
+    return Line(line_redis(), coupon_id).arrival(number)
+
+
+def _refusal(code: str, coupon_id: int, user_id: int, claimed: Claimed) -> Refusal:
+    known = (int(fact) if fact else None for fact in claimed.result.split(":"))
+    return Refusal(code, coupon_id, user_id, claimed.now_ms, *known)
+
+
+_REFUSALS = {Reply.CLOSED: "closed", Reply.SOLD_OUT: "sold_out"}

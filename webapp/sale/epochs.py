@@ -1,0 +1,121 @@
+"""Epochs: where Redis has no gate of a line, or lost it, an epoch is begun from SQL and opened."""
+
+import logging
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import redis
+from flask import Flask, current_app
+from sqlalchemy import insert, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp.line.line import Line
+from webapp.line.types import Gate
+from webapp.models import DRAFT, Coupon, LineEvent, utcnow
+from webapp.sale.locking import CouponLock, locked_coupon
+from webapp.sale.outcomes import Refused
+from webapp.sale.records import highest_number, known_results, last_issued, policy_of
+from webapp.sale.setting_aside import set_aside
+from webapp.stores.script_redis import line_redis
+from webapp.stores.swallowed import swallow
+
+log = logging.getLogger(__name__)
+EPOCH_STEP = 1_000_000
+"""After Redis lost data, the counter starts at the next multiple above all that SQL and Redis know. Numbers
+that were given but never reached SQL lie between the two, so their receipts cannot collide with a new ticket."""
+GRACE_MS = 4000
+"""How long admission waits in a new epoch for open pages to present their receipts, and twice as long while they keep
+coming. Who comes later still gets the old number back, and goes first from then on."""
+OPENERS, MOST_OPENINGS = 4, 100
+"""Gates that a process makes at a time, and how many more may wait for that."""
+
+_openers = ThreadPoolExecutor(OPENERS, thread_name_prefix="opener")
+_openings: dict[tuple[Flask, int], Future[None]] = {}
+_starting = threading.Lock()
+
+
+def wait_until_open(coupon_id: int) -> None:
+    """Have the missing gate made beside this request, which waits for it up to OPENING_WAIT_S, however slow SQL is.
+
+    All requests of a process for the same gate wait for one making of it. Raises Refused(busy) when the wait was too
+    short, and the gate is made all the same. Raises the errors of `ensure_open` too.
+    """
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    with _starting:
+        opening = _openings.get((app, coupon_id))
+        if opening is None:
+            if len(_openings) >= MOST_OPENINGS:
+                raise Refused("busy", retry_ms=1000)
+            opening = _openings[app, coupon_id] = _openers.submit(_open_beside, app, coupon_id)
+    try:
+        opening.result(timeout=app.config["OPENING_WAIT_S"])
+    except TimeoutError:
+        raise Refused("busy", retry_ms=1000) from None
+
+
+def _open_beside(app: Flask, coupon_id: int) -> None:
+    try:
+        with app.app_context():
+            ensure_open(coupon_id)
+    except (redis.RedisError, SQLAlchemyError) as error:
+        # The request may have stopped waiting.
+        swallow("gate not made", error, "whoever asks next has it made", coupon_id=coupon_id)
+        raise
+    finally:
+        with _starting:
+            del _openings[app, coupon_id]
+
+
+def ensure_open(coupon_id: int) -> None:
+    """Make the missing gate from SQL, in a new epoch; nothing happens when it exists by then.
+
+    The gate is written first and opened after the commit, so that no number is given in an epoch of which SQL does not
+    know. A process that dies in between leaves a gate that gives none: the next caller opens it, or begins anew.
+
+    Raises Refused(not_found) for an unknown coupon or a draft; SQLAlchemyError, redis.RedisError.
+    """
+    line = Line(line_redis(), coupon_id)
+    set_aside(coupon_id)
+    if line.is_open():
+        return
+    with locked_coupon(coupon_id) as lock:
+        if lock.coupon is None or lock.coupon.status == DRAFT:
+            raise Refused("not_found")
+        life, epoch = line.life(), lock.coupon.epoch
+        if life.opened:
+            return
+        if life.epoch != epoch:
+            epoch = _begin_epoch(lock, line)
+            lock.commit()
+    line.open_epoch(epoch, grace_ms=GRACE_MS if epoch > 1 else 0)
+
+
+def _begin_epoch(lock: CouponLock, line: Line) -> int:
+    """Write the gate of a new epoch and its event, and return its number; the caller commits, and opens it then."""
+    connection, coupon = lock.connection, lock.coupon
+    survived, issued = line.gate(), last_issued(connection, coupon.id)
+    decided = highest_number(connection, coupon.id)
+    epoch: int = max(coupon.epoch, survived.epoch if survived and survived.was_opened else 0) + 1
+    line.write_results(known_results(connection, coupon.id))
+    floor = line.begin_epoch(
+        policy_of(coupon),
+        epoch=epoch,
+        known=max(coupon.last_number, decided),
+        serving=decided,
+        last_issued=issued,
+        step=EPOCH_STEP if epoch > 1 else 0,
+    )
+    connection.execute(update(Coupon).where(Coupon.id == coupon.id).values(epoch=epoch, last_number=floor))
+    if epoch > 1:
+        log.warning("coupon %s: epoch %s begins above number %s", coupon.id, epoch, floor)
+        event = {"coupon_id": coupon.id, "epoch": epoch, "kind": "epoch", "ticket_number": floor}
+        connection.execute(insert(LineEvent).values(**event, reason=_what_happened(survived), at=utcnow()))
+    return epoch
+
+
+def _what_happened(survived: Gate | None) -> str:
+    if survived is None:
+        return "Redis lost the line"
+    if survived.doubted:
+        return "the gate did not fit SQL or a receipt"
+    return "Redis started again, or an epoch was begun and not opened"

@@ -1,0 +1,117 @@
+"""Publishing: Redis is told what SQL has committed."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import redis
+from sqlalchemy import Row, select
+
+from webapp.line.line import Line
+from webapp.line.results import issued_result, rejected_result, revoked_reason
+from webapp.line.types import Gate, Settled
+from webapp.models import DRAFT, PAUSED, Coupon, CouponRow, Revocation, utcnow
+from webapp.sale.bells import ring_if_waiting
+from webapp.sale.epochs import ensure_open
+from webapp.sale.locking import CouponLock, locked_coupon
+from webapp.sale.outcomes import Refused
+from webapp.sale.records import highest_number, known_results, policy_of
+from webapp.sale.setting_aside import set_aside
+from webapp.stores.malformed import is_malformed
+from webapp.stores.script_redis import line_redis
+from webapp.stores.sql import db
+from webapp.stores.swallowed import swallow
+
+PUBLISHED_AGAIN = timedelta(minutes=10)
+
+
+def publish(coupon_id: int) -> None:
+    """Copy the coupon's policy from SQL to its gate: call it after the commit of every change.
+
+    Raises redis.RedisError; the change stands then, and the sweeper publishes it within seconds.
+    """
+    with db.engine.connect() as connection:
+        coupon = connection.execute(select(Coupon).where(Coupon.id == coupon_id)).one()
+    publish_coupon(coupon)
+
+
+def publish_coupon(coupon: CouponRow) -> bool:
+    """Write a row of `coupons` to its gate, open a missing one, and return whether this call rang for the admission.
+
+    Safe at any moment: an older row cannot overwrite a newer one. Raises Refused(not_found) when the row is gone,
+    SQLAlchemyError, redis.RedisError.
+    """
+    if coupon.status == DRAFT:
+        return False
+    set_aside(coupon.id)
+    if not Line(line_redis(), coupon.id).publish(policy_of(coupon)):
+        ensure_open(coupon.id)
+    return coupon.status != PAUSED and ring_if_waiting(coupon.id)
+
+
+def settle_issue(lock: CouponLock, issue: Row[Any]) -> None:
+    """Settle one committed issue: a ticket whose row goes away would else be issued once more.
+
+    A repeat changes nothing. Raises redis.RedisError.
+    """
+    coupon = lock.coupon
+    settled = Settled(str(issue.user_id), issue.ticket_number, issued_result(issue.ticket_number, issue.code))
+    # This revision is not committed yet, so the gate is left to the publishing after the commit.
+    policy = replace(policy_of(coupon), revision=coupon.revision - 1)
+    Line(line_redis(), coupon.id).settle(policy, [settled])
+
+
+def publish_revocation(revocation: Row[Any]) -> None:
+    """Copy a row of `revocations` to Redis: the former holder reads that the coupon was taken back, and why.
+
+    A repeat changes nothing. Raises redis.RedisError.
+    """
+    number = revocation.ticket_number
+    Line(line_redis(), revocation.coupon_id).revoke(
+        revocation.user_id,
+        issued_result(number, revocation.code),
+        rejected_result(number, revoked_reason(revocation.reason)),
+    )
+
+
+def publish_late_revocations() -> None:
+    """Publish the latest revocations once more: Redis may have been away, or a worker late with its batch."""
+    with db.engine.connect() as connection:
+        lately = select(Revocation).where(Revocation.revoked_at > utcnow() - PUBLISHED_AGAIN)
+        for revocation in connection.execute(lately).all():
+            try:
+                publish_revocation(revocation)
+            except redis.ResponseError as error:
+                if not is_malformed(error):
+                    raise
+                swallow(
+                    "revocation not told", error, "the sweep sets aside what is malformed, the next one tells"
+                )
+
+
+def reconcile(coupon_id: int) -> None:
+    """Rebuild the gate and the results in Redis from SQL, and take away every result that SQL contradicts.
+
+    Safe at any moment, also during a sale; a repeat changes nothing. A gate that is ahead of SQL (SQL came back with
+    older data), or whose counter is behind it, ends with its epoch. A place in line that Redis lost is no fact of SQL:
+    its owner's receipt brings it back. Raises Refused(not_found), SQLAlchemyError, redis.RedisError.
+    """
+    line = Line(line_redis(), coupon_id)
+    set_aside(coupon_id)
+    with locked_coupon(coupon_id) as lock:
+        if lock.coupon is None or lock.coupon.status == DRAFT:
+            raise Refused("not_found")
+        line.replace_results(known_results(lock.connection, coupon_id))
+        gate = line.gate()
+        if gate is not None and not _fits(gate, lock):
+            line.end_epoch()
+        lock.commit()
+    publish(coupon_id)
+    line.to_standby()
+
+
+def _fits(gate: Gate, lock: CouponLock) -> bool:
+    """Whether the gate can be a copy of the row, and its counter gave every number that SQL decided."""
+    coupon = lock.coupon
+    decided = highest_number(lock.connection, coupon.id)
+    return gate.epoch == coupon.epoch and gate.policy.revision <= coupon.revision and gate.last >= decided

@@ -1,0 +1,24 @@
+"""The connections to SQL, to Redis and to RQ's queue. Nothing here knows a coupon."""
+
+from flask import Flask
+from sqlalchemy import event
+from werkzeug.local import LocalProxy
+
+from webapp.stores.script_redis import connect_redis
+from webapp.stores.sql import connect_sharing_tls, db, engine_options, migrations, prepare_connection
+
+
+def init_stores(app: Flask) -> None:
+    """Connect the app to SQL and to Redis; nothing is sent before the first use."""
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(app.config)
+    db.init_app(app)
+    app.extensions["migrate"] = LocalProxy(lambda: migrations(app))
+    # Bytes that are no UTF-8 become lone surrogates instead of an error, so that they can be set aside.
+    app.extensions["line"] = connect_redis(
+        app.config["REDIS_URL"], decode_responses=True, encoding_errors="surrogateescape"
+    )
+    app.extensions["bells"] = connect_redis(app.config["QUEUE_REDIS_URL"])
+    with app.app_context():
+        event.listen(db.engine, "connect", prepare_connection(app.config["SQL_LOCK_WAIT_S"]))
+        if db.engine.name != "sqlite":
+            event.listen(db.engine, "do_connect", connect_sharing_tls)

@@ -1,0 +1,1 @@
+"""HTTP: the pages, the operators' pages, the fast path, and the modules that all of them share."""

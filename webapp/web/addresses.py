@@ -1,0 +1,15 @@
+"""Addresses of pages, and the pattern of a coupon's id in them."""
+
+from flask import url_for
+
+
+def safe_next(target: str | None) -> str:
+    """Return the address to go on to: `target` if it is a path of this site, else the list of coupons."""
+    target = target or ""
+    # Browsers read a backslash as a slash and skip control characters, and two slashes begin another host.
+    if target.startswith("/") and target.isprintable() and not target.replace("\\", "/").startswith("//"):
+        return target
+    return url_for("coupons.index")
+
+
+COUPON = "<int(min=1, max=9223372036854775807):coupon_id>"

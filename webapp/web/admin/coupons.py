@@ -1,0 +1,216 @@
+"""The pages on which operators create, change and watch coupons."""
+
+from typing import Any
+
+import redis
+from flask import abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _
+from flask_wtf import FlaskForm
+from sqlalchemy import func, select
+from werkzeug.wrappers import Response
+from wtforms import Field
+
+from webapp.line.line import Line
+from webapp.line.types import Gate, Policy
+from webapp.models import DRAFT, LIVE, Coupon, LineEvent, utcnow
+from webapp.sale.coupons import (
+    STEPS,
+    InvalidField,
+    change_coupon,
+    coupon_by_id,
+    create_coupon,
+    has_opened,
+    promised,
+    steps_from,
+)
+from webapp.sale.outcomes import Refused
+from webapp.sale.records import policy_of, state_at
+from webapp.sale.submissions import SentBefore, new_token
+from webapp.stores.script_redis import line_redis
+from webapp.stores.sql import db
+from webapp.stores.swallowed import swallow
+from webapp.values.moments import write_moment
+from webapp.web.admin.forms import EditCoupon, NewCoupon, QuotaForm
+from webapp.web.admin.guard import bp
+
+COUPON = "/coupons/<int(min=1, max=9223372036854775807):coupon_id>"
+PER_PAGE = 50
+EVENTS_SHOWN = 50
+LAST_PAGE = 1_000_000
+SAVED_ONLY = _(
+    "The change is saved. The line's Redis does not answer; the line follows within seconds of its return."
+)
+
+
+@bp.get("/")
+def index() -> str:
+    # Any number may be in the address, and the offset has to fit the database's integers.
+    page = min(max(1, request.args.get("page", 1, type=int)), LAST_PAGE)
+    newest = select(Coupon).order_by(Coupon.id.desc()).offset((page - 1) * PER_PAGE).limit(PER_PAGE + 1)
+    # One row more than is shown tells whether there is another page.
+    coupons = list(db.session.scalars(newest))
+    gates = _gates(coupons[:PER_PAGE])
+    return render_template(
+        "admin/index.html",
+        rows=[(coupon, _phase(coupon), (gates or {}).get(coupon.id)) for coupon in coupons[:PER_PAGE]],
+        line_answers=gates is not None,
+        total=db.session.scalar(select(func.count(Coupon.id))),
+        newer=page - 1,
+        older=page + 1 if len(coupons) > PER_PAGE else None,
+    )
+
+
+@bp.route("/coupons/new", methods=["GET", "POST"])
+def new() -> str | Response | tuple[str, int]:
+    """Make a draft. A second click finds the same draft; a changed form asks before it makes another one."""
+    form, made = NewCoupon(), None
+    if form.validate_on_submit():
+        try:
+            return _drafted(create_coupon(**form.terms(), status=DRAFT, sent=form.sent()))
+        except InvalidField as error:
+            _blame(form, error)
+        except SentBefore as before:
+            if before.same:
+                return _drafted(before.made_id)
+            # The same page with other contents: a second coupon, if the operator sends the form once more.
+            made, form.once.data = before.made_id, new_token()
+    return render_template("admin/new.html", form=form, made=made), 409 if made else _status(form)
+
+
+def _drafted(coupon_id: int) -> Response:
+    flash(gettext("The draft is saved. Nobody sees it until you publish it."))
+    return _back(coupon_id)
+
+
+@bp.route(COUPON, methods=["GET", "POST"])
+def show(coupon_id: int) -> Response | tuple[str, int]:
+    coupon = _coupon(coupon_id)
+    if request.method != "POST":
+        return _page(coupon), 200
+    form = EditCoupon(coupon, sent=True)
+    if form.validate() and _changed(form, coupon_id, form.changed()):
+        return _back(coupon_id)
+    return _page(coupon, edit=form), 422
+
+
+@bp.post(f"{COUPON}/quota")
+def quota(coupon_id: int) -> Response | tuple[str, int]:
+    coupon = _coupon(coupon_id)
+    form = QuotaForm()
+    if form.validate() and _changed(form, coupon_id, {"total_quantity": form.total_quantity.data}):
+        return _back(coupon_id)
+    return _page(coupon, quota_form=form), 422
+
+
+@bp.get(f"{COUPON}/<any(publish, close):step>")
+def ask(coupon_id: int, step: str) -> str:
+    coupon = _coupon(coupon_id)
+    start = write_moment(coupon.issue_start_at)
+    return render_template("admin/ask.html", coupon=coupon, step=step, start=start, now=utcnow())
+
+
+@bp.post(f"{COUPON}/<any({', '.join(STEPS)}):step>")
+def take(coupon_id: int, step: str) -> Response:
+    coupon = _coupon(coupon_id)
+    if step == "publish" and _opens_unasked(coupon):
+        return redirect(url_for("admin.ask", coupon_id=coupon_id, step=step), 303)
+    try:
+        _change(coupon_id, step=step)
+    except InvalidField as error:
+        flash(str(error))
+    return _back(coupon_id)
+
+
+def _opens_unasked(coupon: Coupon) -> bool:
+    """Say whether publishing would open the coupon at once, and the operator has not confirmed this very start."""
+    asked = request.form.get("past_start") == write_moment(coupon.issue_start_at)
+    return coupon.status == DRAFT and coupon.issue_start_at <= utcnow() and not asked
+
+
+def _coupon(coupon_id: int) -> Coupon:
+    coupon = coupon_by_id(coupon_id)
+    if coupon is None:
+        abort(404)
+    return coupon
+
+
+def _back(coupon_id: int) -> Response:
+    return redirect(url_for("admin.show", coupon_id=coupon_id), 303)
+
+
+def _page(coupon: Coupon, *, edit: EditCoupon | None = None, quota_form: QuotaForm | None = None) -> str:
+    """Show the coupon, with the form that was sent and has errors, if there is one."""
+    gates = _gates([coupon])
+    gate = (gates or {}).get(coupon.id)
+    edit = edit or EditCoupon(coupon)
+    edit.explain(promised=promised(coupon, gate), opened=has_opened(coupon, gate))
+    newest = select(LineEvent).where(LineEvent.coupon_id == coupon.id).order_by(LineEvent.id.desc())
+    return render_template(
+        "admin/show.html",
+        coupon=coupon,
+        phase=_phase(coupon),
+        steps=steps_from(coupon.status),
+        gate=gate,
+        line_answers=gates is not None,
+        line_behind=gate is not None and _rules(gate.policy) != _rules(policy_of(coupon)),
+        events=db.session.scalars(newest.limit(EVENTS_SHOWN)).all(),
+        form=edit,
+        quota_form=quota_form or QuotaForm(None, obj=coupon, unlimited=coupon.total_quantity is None),
+    )
+
+
+def _gates(coupons: list[Coupon]) -> dict[int, Gate] | None:
+    """Return the gates by coupon id, without those that are missing; None when Redis does not answer.
+
+    Looking begins no epoch.
+    """
+    try:
+        found = {each.id: Line(line_redis(), each.id).gate() for each in coupons if each.status != DRAFT}
+    except redis.RedisError as error:
+        swallow("lines not shown", error, "the page shows what SQL knows")
+        return None
+    return {coupon_id: gate for coupon_id, gate in found.items() if gate is not None}
+
+
+def _rules(policy: Policy) -> tuple[str, int | None, int, int]:
+    return policy.status, policy.quota, policy.opens_at_ms, policy.closes_at_ms
+
+
+def _phase(coupon: Coupon) -> str:
+    """Return the status, or for a live coupon the state that follows from it now."""
+    if coupon.status != LIVE:
+        return coupon.status
+    state = state_at(coupon, utcnow())
+    return "ended" if state == "closed" else state
+
+
+def _changed(form: FlaskForm, coupon_id: int, fields: dict[str, Any]) -> bool:
+    try:
+        _change(coupon_id, **fields)
+    except InvalidField as error:
+        _blame(form, error)
+        return False
+    return True
+
+
+def _change(coupon_id: int, **fields: Any) -> None:
+    """Change the coupon and flash the outcome. Raises InvalidField, and then nothing was changed."""
+    try:
+        if fields:
+            change_coupon(coupon_id, **fields)
+    except (redis.RedisError, Refused) as error:
+        swallow("change not published", error, "it is committed, and the sweeper publishes it")
+        flash(str(SAVED_ONLY))
+    else:
+        flash(gettext("Saved."))
+
+
+def _blame(form: FlaskForm, error: InvalidField) -> None:
+    # An error about a field that this form does not show stands beside its first one.
+    field: Field = form[error.field] if error.field in form else next(iter(form))
+    field.errors = [str(error)]
+
+
+def _status(form: FlaskForm) -> int:
+    return 422 if form.is_submitted() else 200

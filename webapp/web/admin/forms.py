@@ -1,0 +1,192 @@
+"""The forms of operators, and their fields."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _
+from flask_wtf import FlaskForm
+from wtforms import BooleanField, DateTimeLocalField, HiddenField, IntegerField, StringField
+from wtforms.validators import DataRequired, InputRequired, Length, ValidationError
+from wtforms.widgets import TextInput
+
+from webapp.models import REASON_LENGTH, TITLE_LENGTH, Coupon, utcnow
+from webapp.sale.submissions import Sent, new_token
+from webapp.values.amounts import MOST, read_amount
+from webapp.values.moments import read_moment, write_moment
+from webapp.values.texts import one_line
+
+UNLIMITED = "unlimited"
+
+
+class WholeNumber(IntegerField):  # type: ignore[misc]
+    """A number of at least 0, with or without thousands separators; None when left empty."""
+
+    widget = TextInput()  # a number input would drop an unreadable text, and show an error beside nothing
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        typed, self.data = one_line("".join(valuelist)), None
+        if not typed:
+            return
+        try:
+            self.data = read_amount(typed)
+        except ValueError as error:
+            raise ValueError(gettext("Give a whole number from 0 to %(most)s.", most=f"{MOST:,}")) from error
+
+
+class KoreanTime(DateTimeLocalField):  # type: ignore[misc]
+    """A time in Korea; `data` is UTC, None when left empty. A date alone is its beginning, or with `end` its end."""
+
+    def __init__(self, *args: Any, end: bool = False, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.end = end
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        typed, self.data = "".join(valuelist), None
+        if not typed:
+            return
+        try:
+            self.data = read_moment(typed, end=self.end)
+        except ValueError as error:
+            raise ValueError(gettext("Give a date and time, such as 2026-12-01T10:00.")) from error
+
+    def _value(self) -> str:
+        # The text is shown again as it was typed, also if it is no time.
+        if self.raw_data:
+            return str(self.raw_data[0])
+        return shown_moment(self.data) if self.data else ""
+
+
+def either_number_or_unlimited(form: FlaskForm, field: WholeNumber) -> None:
+    """Refuse an empty field without "unlimited", so that no quota is unlimited by a forgotten field."""
+    if form.unlimited.data and field.raw_data and field.raw_data[0].strip():
+        raise ValidationError(gettext("Give a number or choose unlimited, not both."))
+    if not form.unlimited.data and field.data is None:
+        raise ValidationError(gettext("Give a number, or choose unlimited."))
+
+
+class CouponForm(FlaskForm):  # type: ignore[misc]
+    title = StringField(
+        _("Title"),
+        filters=[one_line],
+        validators=[
+            DataRequired(_("Give a title.")),
+            Length(max=TITLE_LENGTH, message=_("This is too long.")),
+        ],
+    )
+    total_quantity = WholeNumber(_("Quota"), validators=[either_number_or_unlimited])
+    unlimited = BooleanField(_("Unlimited"))
+    discount_amount = WholeNumber(_("Discount (won)"))
+    min_available_amount = WholeNumber(_("Least purchase (won)"))
+    issue_start_at = KoreanTime(_("Opens at"), validators=[InputRequired(_("Give a date and time."))])
+    past_start = StringField(_("It may open at once"))
+    issue_end_at = KoreanTime(
+        _("Closes at"),
+        description=_("The first moment at which no more tickets are given."),
+        validators=[InputRequired(_("Give a date and time."))],
+        end=True,
+    )
+    valid_until = KoreanTime(
+        _("Valid until"), description=_("Until when an issued coupon can be used; may stay empty."), end=True
+    )
+
+    def validate_issue_start_at(self, field: KoreanTime) -> None:
+        """Ask once more about a start that has passed; the tick holds for that very time."""
+        if field.data and field.data <= utcnow() and self.past_start.data != field._value():
+            self.past_start.asked = True
+            raise ValidationError(gettext("This time has passed. Tick the box if it may open at once."))
+
+    def terms(self) -> dict[str, Any]:
+        """Return the fields as `webapp.sale.coupons` takes them; an empty amount is 0."""
+        values = {name: self[name].data for name in FORM_FIELDS}
+        return values | {name: values[name] or 0 for name in ("discount_amount", "min_available_amount")}
+
+    def typed(self) -> dict[str, str]:
+        """Return the texts of the fields, to be compared with those that the page showed."""
+        texts = {name: str(self[name]._value()) for name in FORM_FIELDS}
+        return texts | ({"total_quantity": UNLIMITED} if self.unlimited.data else {})
+
+
+class NewCoupon(CouponForm):
+    once = HiddenField(default=new_token)
+
+    def sent(self) -> Sent:
+        return Sent.of("".join(self.once.raw_data), self.terms())
+
+
+class EditCoupon(CouponForm):
+    """The coupon as the page showed it (`before`), and as the operator has changed it."""
+
+    shown = HiddenField()
+
+    def __init__(self, coupon: Coupon, *, sent: bool = False) -> None:
+        # If another form of the page was sent, its fields are not those of this form.
+        options = {} if sent else {"formdata": None}
+        super().__init__(obj=coupon, unlimited=coupon.total_quantity is None, **options)
+        self.before: dict[str, Any] = (EditCoupon(coupon) if sent else self).typed()
+        # The hidden copy is older than the row if another operator has changed that meanwhile.
+        shown = _object(self.shown.data)
+        self.before |= {name: shown[name] for name in FORM_FIELDS if name in shown}
+        self.shown.data = json.dumps(self.before)
+
+    def changed(self) -> dict[str, Any]:
+        """Return the fields that this operator has changed. Changes of another operator meanwhile stay as they are."""
+        typed = self.typed()
+        return {name: value for name, value in self.terms().items() if typed[name] != self.before[name]}
+
+    def validate_issue_start_at(self, field: KoreanTime) -> None:
+        if field._value() != self.before[field.name]:
+            super().validate_issue_start_at(field)
+
+    def explain(self, *, promised: bool, opened: bool) -> None:
+        """Show in the page which fields cannot be changed any more, and why."""
+        if opened:
+            self.issue_start_at.render_kw = {"readonly": True}
+            self.issue_start_at.description = _("It has opened: the start stays.")
+        if promised:
+            self.discount_amount.description = _("Promised to people already: it can only become more.")
+            self.min_available_amount.description = _("Promised to people already: it can only become less.")
+            self.valid_until.description = _("Promised to people already: later, or empty for no end.")
+
+
+class QuotaForm(FlaskForm):  # type: ignore[misc]
+    total_quantity = WholeNumber(_("Quota"), id="quota", validators=[either_number_or_unlimited])
+    unlimited = BooleanField(_("Unlimited"), id="quota-unlimited")
+
+
+class ReasonForm(FlaskForm):  # type: ignore[misc]
+    reason = StringField(
+        _("Reason"),
+        filters=[one_line],
+        validators=[
+            DataRequired(_("Give a reason.")),
+            Length(max=REASON_LENGTH, message=_("This is too long.")),
+        ],
+    )
+
+
+FORM_FIELDS = (
+    "title",
+    "total_quantity",
+    "discount_amount",
+    "min_available_amount",
+    "issue_start_at",
+    "issue_end_at",
+    "valid_until",
+)
+
+
+def shown_moment(moment: datetime) -> str:
+    """Return the time as an input of type datetime-local writes it: whole minutes if possible, else milliseconds."""
+    text = write_moment(moment)
+    # The input takes three decimals of a second, and the column keeps six.
+    return text.removesuffix(":00") if "." not in text else text[:-3]
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

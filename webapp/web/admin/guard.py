@@ -1,0 +1,31 @@
+"""The guard of every address under /admin/."""
+
+from flask import Blueprint, abort, request
+
+from webapp.accounts.visitor import signed_in_user
+from webapp.web.security import csrf
+
+bp = Blueprint("admin", __name__, url_prefix="/admin")
+FORM_BYTES = 1024 * 1024
+"""The most bytes of an operator's form. A field that holds too much then says so itself, instead of a 413."""
+
+csrf.exempt(bp)  # `operators_only` checks the token, after the role: others must get a 404 and not a 400
+
+
+@bp.before_app_request
+def operators_only() -> None:
+    """Answer 404 under /admin/, for known and unknown addresses, unless SQL says now that the visitor is an operator.
+
+    The check comes before the routing's own answers, so that a 405 or a redirect gives nothing away either.
+    """
+    # With a slash behind, so that /admin counts and /administrator does not.
+    if not f"{request.path}/".startswith("/admin/"):
+        return
+    user = signed_in_user()
+    if user is None or not user.is_operator:
+        abort(404)
+    if request.blueprint == bp.name:
+        request.max_content_length = request.max_form_memory_size = FORM_BYTES
+        csrf.protect()
+        if request.is_json:
+            abort(415)  # a form would take JSON values of any type for its fields

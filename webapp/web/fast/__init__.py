@@ -1,0 +1,1 @@
+"""The fast path answers in front of Flask what comes in thousands."""

@@ -1,0 +1,171 @@
+"""The list of coupons, and one page for every state of one coupon."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flask import Blueprint, make_response, redirect, render_template, request
+from flask_login import current_user
+from sqlalchemy import ColumnElement, Select, and_, or_, select
+from werkzeug.wrappers import Response
+
+from webapp.models import CLOSED, DRAFT, Coupon, utcnow
+from webapp.sale import claims, held
+from webapp.sale.coupons import coupon_by_id
+from webapp.sale.held import Held
+from webapp.sale.outcomes import LineStatus, Refused, Ticket
+from webapp.sale.records import state_at
+from webapp.stores.sql import db
+from webapp.web.addresses import COUPON, safe_next
+from webapp.web.pages.tickets import presented_refusal, receipt_for, ticket_of
+from webapp.web.presenting import LANGUAGES
+from webapp.web.security import cookie_name
+
+bp = Blueprint("coupons", __name__)
+SHOWN_AFTER_END = timedelta(days=30)
+MOST_SHOWN = 100
+NOTICES = frozenset({"not_open", "already", "bad_csrf"})
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A coupon as people see it."""
+
+    id: int
+    title: str
+    discount_amount: int
+    min_available_amount: int
+    total_quantity: int | None
+    opens_at: datetime
+    closes_at: datetime
+    valid_until: datetime | None
+    state: str
+    left: int | None
+
+    @property
+    def over(self) -> bool:
+        return self.closes_at <= utcnow()
+
+
+@bp.get("/")
+def index() -> str:
+    offers = _listed()
+    ids = [offer.id for group in offers.values() for offer in group]
+    mine = held.among(current_user.id, ids) if current_user.is_authenticated else {}
+    return render_template("coupons/index.html", **offers, mine=mine)
+
+
+@bp.get(f"/coupons/{COUPON}")
+def show(coupon_id: int) -> str:
+    coupon = coupon_by_id(coupon_id)
+    # To visitors a draft does not exist.
+    if coupon is None or coupon.status == DRAFT:
+        raise Refused("not_found")
+    serving = claims.line_status(coupon_id)
+    ticket, mine = _own(coupon_id) if current_user.is_authenticated else (None, None)
+    notice = request.args.get("notice")
+    return render_template(
+        "coupons/show.html",
+        offer=_offer(coupon, serving.state, serving.issued),
+        ticket=ticket,
+        held=mine,
+        last_issued=held.last_issued(coupon_id) if ticket and ticket.state == "sold_out" else None,
+        line=serving,
+        receipt=receipt_for(coupon_id, current_user.id, ticket) if ticket else None,
+        refusal=presented_refusal(coupon_id),
+        # The notice comes from the address, so unknown ones are ignored.
+        notice=notice if notice in NOTICES else None,
+        poll=_moves(ticket, serving),
+        refresh_s=_refresh_s(ticket, serving),
+    )
+
+
+@bp.get("/language/<code>")
+def language(code: str) -> Response:
+    """Remember a language and go back to the page."""
+    if code not in LANGUAGES:
+        raise Refused("not_found")
+    response = make_response(redirect(safe_next(request.args.get("next")), 303))
+    secure = request.is_secure
+    name = cookie_name("lang", secure=secure)
+    response.set_cookie(name, code, max_age=365 * 24 * 3600, samesite="Lax", secure=secure, httponly=True)
+    return response
+
+
+def _own(coupon_id: int) -> tuple[Ticket, Held | None]:
+    """Return the visitor's ticket, and the coupon that they hold or held."""
+    ticket = ticket_of(coupon_id, current_user.id)
+    return held.confirmed(current_user.id, coupon_id, ticket)
+
+
+def _listed() -> dict[str, list[Offer]]:
+    """Return the open coupons, the first to end first; the coming, the first to open first; the ended, the last first.
+
+    A coupon that is sold out or closed has ended. The open ones have no limit and are read last: a coupon that opens
+    between the queries is among them, and nowhere else.
+    """
+    # This server's clock decides only the place in the list. Redis's clock decides every claim.
+    now, end, start = utcnow(), Coupon.issue_end_at, Coupon.issue_start_at
+    closed, over, begun = Coupon.status == CLOSED, end <= now, start <= now
+    gone = and_(Coupon.total_quantity.is_not(None), Coupon.issued_quantity >= Coupon.total_quantity)
+    ended = or_(closed, over, and_(begun, gone))
+    queries = {
+        "ended": _shown(ended, end > now - SHOWN_AFTER_END).order_by(end.desc()).limit(MOST_SHOWN),
+        "coming": _shown(~closed, ~begun).order_by(start).limit(MOST_SHOWN),
+        "open": _shown(~closed, begun, ~over, ~gone).order_by(end),
+    }
+    found = {
+        name: db.session.scalars(query.order_by(Coupon.id.desc())).all() for name, query in queries.items()
+    }
+    db.session.close()  # the next step may look the visitor up, which takes a connection of its own
+    shown: dict[int, str] = {coupon.id: name for name, coupons in found.items() for coupon in coupons}
+    return {
+        name: [
+            _offer(coupon, state_at(coupon, now), coupon.issued_quantity)
+            for coupon in coupons
+            if shown[coupon.id] == name
+        ]
+        for name, coupons in found.items()
+    }
+
+
+def _shown(*conditions: ColumnElement[bool]) -> Select[Coupon]:
+    """Return a query of coupons that people may see; it reads rows anew that this session has read before."""
+    visible = (Coupon.status != DRAFT, Coupon.rehearsal.is_(False))
+    return select(Coupon).where(*visible, *conditions).execution_options(populate_existing=True)
+
+
+def _offer(coupon: Coupon, state: str, issued: int) -> Offer:
+    quota = coupon.total_quantity
+    return Offer(
+        id=coupon.id,
+        title=coupon.title,
+        discount_amount=coupon.discount_amount,
+        min_available_amount=coupon.min_available_amount,
+        total_quantity=quota,
+        opens_at=coupon.issue_start_at,
+        closes_at=coupon.issue_end_at,
+        valid_until=coupon.valid_until,
+        state=state,
+        # `quota` is of SQL and `issued` of Redis, so they may be of different moments.
+        left=None if quota is None else max(0, quota - issued),
+    )
+
+
+def _refresh_s(ticket: Ticket | None, serving: LineStatus) -> int | None:
+    """Return after how many seconds a page without JavaScript loads itself again, None for never."""
+    if ticket is not None and ticket.state == "waiting":
+        return 5
+    if serving.state == "scheduled":
+        return min(30, max(1, (serving.opens_at_ms - serving.now_ms) // 1000 + 1))
+    return None
+
+
+def _moves(ticket: Ticket | None, serving: LineStatus) -> bool:
+    """Say whether the page may still change by itself.
+
+    A user in standby is served whenever a coupon comes back, also after the end: the quota is raised, or a coupon is
+    revoked.
+    """
+    if ticket is not None and ticket.state in ("issued", "rejected"):
+        return False
+    return (ticket is not None and ticket.state in ("waiting", "sold_out")) or serving.state != "closed"
