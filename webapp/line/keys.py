@@ -1,4 +1,4 @@
-"""One coupon's line in Redis: the only place that knows the keys.
+"""One coupon's line in Redis: what each key holds. Their names are made in webapp.line.line.
 
 Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
 
@@ -13,7 +13,7 @@ Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
     {coupon:7}:line      zset    user id -> number: the tickets that wait
     {coupon:7}:standby   zset    user id -> number: the tickets that waited when the quota ran out
     {coupon:7}:results   hash    user id -> "issued:<number>:<code>" or "rejected:<number>:<reason>"
-    {coupon:7}:bell      string  exists for BELL_MS after a bell was rung
+    {coupon:7}:bell      string  set when a bell is rung, until an admission begins, BELL_MS at most
     {coupon:7}:arrivals  zset    bucket of BUCKET_MS (epoch ms // BUCKET_MS) -> first ticket number given in it;
                                  "unknown:<floor>" -> first number below that floor that may be given and forgotten
     {coupon:7}:malformed list    malformed data that was found in the keys above, the newest first

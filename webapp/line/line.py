@@ -66,7 +66,7 @@ class Line:
         return int(self._run("move_to_standby", [self.gate_key, self.line_key, self.standby_key], []))
 
     def publish(self, policy: Policy) -> bool:
-        """Rewrite the gate after a commit and return True, or False when there is no gate to rewrite.
+        """Rewrite the gate after a commit and return True, or False when no epoch is open in this run of the server.
 
         An older revision changes nothing. When coupons came back, standby becomes the line again.
         """

@@ -1,4 +1,4 @@
-"""The claim, the polls and receipts: Redis answers, SQL only where a gate is missing or data are unreadable."""
+"""The claim, the polls and receipts: Redis answers, SQL only where no epoch is open or data are unreadable."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -43,7 +43,7 @@ def claim(coupon_id: int, user_id: int) -> Ticket:
 
 
 def standing(coupon_id: int, user_id: int) -> Ticket:
-    """Return where the user stands, from Redis alone. Raises Refused(not_found, busy), redis.RedisError."""
+    """Return where the user stands, by Redis. Raises Refused(not_found, busy), redis.RedisError."""
     line = Line(line_redis(), coupon_id)
     return ticket_from(_asked(coupon_id, user_id, lambda: line.standing(user_id)))
 
@@ -110,7 +110,7 @@ def _record_lost(coupon_id: int, user_id: int, number: int, epoch: int) -> None:
 
 
 def line_status(coupon_id: int) -> LineStatus:
-    """Return the public numbers of the line, from Redis alone. Raises Refused(not_found, busy), redis.RedisError."""
+    """Return the public numbers of the line, from Redis. Raises Refused(not_found, busy), redis.RedisError."""
     line = Line(line_redis(), coupon_id)
     gate = line.gate()
     if gate is None:

@@ -27,7 +27,7 @@ GRACE_MS = 4000
 """How long admission waits in a new epoch for open pages to present their receipts, and twice as long while they keep
 coming. Who comes later still gets the old number back, and goes first from then on."""
 OPENERS, MOST_OPENINGS = 4, 100
-"""Gates that a process makes at a time, and how many more may wait for that."""
+"""Gates that a process makes at a time, and how many it may have under way, those that wait included."""
 
 _openers = ThreadPoolExecutor(OPENERS, thread_name_prefix="opener")
 _openings: dict[tuple[Flask, int], Future[None]] = {}
@@ -67,7 +67,7 @@ def _open_beside(app: Flask, coupon_id: int) -> None:
 
 
 def ensure_open(coupon_id: int) -> None:
-    """Make the missing gate from SQL, in a new epoch; nothing happens when it exists by then.
+    """Begin an epoch from SQL and open it, or open one that was begun; nothing happens when one is open by then.
 
     The gate is written first and opened after the commit, so that no number is given in an epoch of which SQL does not
     know. A process that dies in between leaves a gate that gives none: the next caller opens it, or begins anew.

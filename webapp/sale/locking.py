@@ -57,7 +57,7 @@ def locked_coupon(coupon_id: int) -> Iterator[CouponLock]:
     """Open a transaction that holds the coupon's row; roll it back unless the caller commits.
 
     Raising the revision is taking the lock: a row lock on MySQL, the write lock on SQLite. Everything that is read
-    afterwards, in SQL or in Redis, is as the last holder left it.
+    afterwards, in SQL or in Redis, is as the last holder left it, with the revision raised.
     """
     with db.engine.connect() as connection:
         connection.execute(update(Coupon).where(Coupon.id == coupon_id).values(revision=Coupon.revision + 1))

@@ -28,7 +28,7 @@ PUBLISHED_AGAIN = timedelta(minutes=10)
 def publish(coupon_id: int) -> None:
     """Copy the coupon's policy from SQL to its gate: call it after the commit of every change.
 
-    Raises redis.RedisError; the change stands then, and the sweeper publishes it within seconds.
+    Raises redis.RedisError, SQLAlchemyError, Refused; the change stands then, and the sweeper publishes it soon.
     """
     with db.engine.connect() as connection:
         coupon = connection.execute(select(Coupon).where(Coupon.id == coupon_id)).one()

@@ -3,8 +3,8 @@
 Everybody presses the button in the same second, and reloads the page before it. Most of what Flask does for these
 requests is the same each time. The fast path does only what they need: it verifies the signed session and the CSRF
 token, asks the line, and answers. A request that is not plainly in order goes on to the app as it came: one without a
-session, with a wrong token or a query, or one whose store does not answer. The code of every other request decides it
-there. A claim that was tried on the way does no harm, because it is idempotent.
+session, with a wrong token or a query, or one whose store does not answer. There the app's own code
+decides. A claim that was tried on the way does no harm, because it is idempotent.
 
 The answers are those of the app, header by header; `tests/web/test_fast_path.py` compares them. FAST_PATH=off leaves
 everything to the app, and changes nothing but the speed.
