@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, update
+from sqlalchemy.exc import OperationalError
 
-from tests.builders import csrf_token, make_coupon, make_user, make_users, sign_in
+from tests.builders import csrf_token, failing, make_coupon, make_user, make_users, sign_in
 from tests.conftest import on_sqlite
 from webapp.line.line import Line
 from webapp.models import OPERATOR, USER, Coupon, LineEvent, User, utcnow
-from webapp.sale import admission, claims
+from webapp.sale import admission, claims, coupons
 from webapp.sale.coupons import InvalidField, change_coupon
 from webapp.stores.script_redis import connect_redis, line_redis
 from webapp.stores.sql import db
@@ -553,6 +554,17 @@ class TestWithoutRedis:
     def notice(self, app) -> str:
         with app.test_request_context():
             return str(admin_coupons.SAVED_ONLY)
+
+
+def test_a_change_is_saved_also_when_sql_goes_away_after_its_commit(operator, app, monkeypatch):
+    coupon = make_coupon()
+    monkeypatch.setattr(coupons, "publish", failing(OperationalError("SELECT", {}, Exception("gone away"))))
+    saved = post(operator, f"/admin/coupons/{coupon}/quota", total_quantity="9")
+    assert saved.status_code == 303
+    with app.test_request_context():
+        said = str(admin_coupons.SAVED_ONLY)
+    assert said in operator.get(f"/admin/coupons/{coupon}").text
+    assert row(coupon).total_quantity == 9
 
 
 def test_a_change_that_has_not_reached_the_line_is_shown_as_such(operator):

@@ -8,12 +8,13 @@ import redis
 from flask_babel import LazyString
 from flask_babel import lazy_gettext as _
 from sqlalchemy import insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from webapp.line.line import Line
 from webapp.line.types import Gate
 from webapp.models import CLOSED, DRAFT, LIVE, PAUSED, STATUSES, TITLE_LENGTH, Coupon, CouponRow, utcnow
 from webapp.sale.locking import CouponLock, locked_coupon
+from webapp.sale.outcomes import Refused
 from webapp.sale.publishing import publish
 from webapp.sale.submissions import Sent, raise_if_sent_before, record
 from webapp.stores.script_redis import line_redis
@@ -117,8 +118,8 @@ def change_coupon(coupon_id: int, *, step: str | None = None, **fields: Any) -> 
     A step that another operator's has overtaken breaks a rule: "publish" does not resume what was paused meanwhile.
     Raises LookupError for an unknown coupon, and InvalidField when a field breaks a rule: nothing is changed then.
     Rules are also: no quota below the issued number, no terms worse than promised, no other start once the drop has
-    opened. A value that stands already breaks no rule. Raises redis.RedisError when Redis does not answer after the
-    commit: the change stands, and the sweeper writes the gate within seconds.
+    opened. A value that stands already breaks no rule. Raises redis.RedisError or Refused(busy) when the gate cannot be
+    written after the commit: the change stands, and the sweeper writes the gate within seconds.
     """
     fields = _known(fields | ({"status": STEPS[step][1]} if step else {}))
     gate = _gate(coupon_id) if fields.keys() & PROMISED else None
@@ -132,7 +133,11 @@ def change_coupon(coupon_id: int, *, step: str | None = None, **fields: Any) -> 
         if changed:
             lock.connection.execute(update(Coupon).where(Coupon.id == coupon_id).values(**changed))
         lock.commit()
-    publish(coupon_id)
+    try:
+        publish(coupon_id)
+    except SQLAlchemyError as error:
+        # The change stands: an error of SQL from here would say that it does not.
+        raise Refused("busy") from error
 
 
 def coupon_by_id(coupon_id: int) -> Coupon | None:
