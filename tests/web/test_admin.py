@@ -15,13 +15,12 @@ from tests.conftest import on_sqlite
 from webapp.line.line import Line
 from webapp.models import OPERATOR, USER, Coupon, LineEvent, User, utcnow
 from webapp.sale import admission, claims, coupons
-from webapp.sale.coupons import InvalidField, change_coupon
+from webapp.sale.coupons import TERMS, InvalidField, change_coupon
 from webapp.stores.script_redis import connect_redis, line_redis
 from webapp.stores.sql import db
 from webapp.values.moments import write_moment
 from webapp.values.texts import one_line
 from webapp.web.admin import coupons as admin_coupons
-from webapp.web.admin import forms
 from webapp.web.security import csrf
 
 FORM = {
@@ -114,7 +113,7 @@ LOST = {
 
 def facts(coupon_id: int) -> dict[str, object]:
     coupon = row(coupon_id)
-    return {name: getattr(coupon, name) for name in (*forms.FORM_FIELDS, "status")}
+    return {name: getattr(coupon, name) for name in (*TERMS, "status")}
 
 
 def sell(coupon_id: int, count: int) -> None:

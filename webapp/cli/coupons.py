@@ -1,5 +1,6 @@
 """The commands for coupons."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -130,10 +131,7 @@ def redeem(code: str, although_blocked: bool) -> None:
 @click.option("--reason", required=True, help="Kept with the use that is taken back.")
 def unuse(code: str, reason: str) -> None:
     """Take a use back within 10 minutes; the code can be used again. A repeat changes nothing."""
-    try:
-        found = redeeming.undo_use(code, None, reason)
-    except redeeming.Unchanged as unchanged:
-        raise _unchanged(unchanged.code) from unchanged
+    found = _changed(redeeming.undo_use, code, reason)
     click.echo(f"{found.state} again {grouped(found.code)}: {found.title}")
 
 
@@ -142,11 +140,17 @@ def unuse(code: str, reason: str) -> None:
 @click.option("--reason", required=True, help="Told to the holder.")
 def revoke(code: str, reason: str) -> None:
     """Take an issued code back; the coupon goes to the first in standby. A repeat changes nothing."""
+    found = _changed(redeeming.revoke, code, reason)
+    click.echo(f"revoked {grouped(found.code)}")
+
+
+def _changed(
+    verb: Callable[[str, int | None, str], redeeming.Code], code: str, reason: str
+) -> redeeming.Code:
     try:
-        found = redeeming.revoke(code, None, reason)
+        return verb(code, None, reason)
     except redeeming.Unchanged as unchanged:
         raise _unchanged(unchanged.code) from unchanged
-    click.echo(f"revoked {grouped(found.code)}")
 
 
 def _unchanged(code: str) -> click.ClickException:

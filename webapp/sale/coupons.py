@@ -36,18 +36,17 @@ STEPS: dict[str, Step] = {
 """Every change of status, by name. No step hides a published coupon again."""
 NOT_POSSIBLE = _("The coupon's status has changed meanwhile; this step is not possible now.")
 
-FIELDS = frozenset(
-    [
-        "title",
-        "total_quantity",
-        "discount_amount",
-        "min_available_amount",
-        "issue_start_at",
-        "issue_end_at",
-        "valid_until",
-        "status",
-    ]
+TERMS = (
+    "title",
+    "total_quantity",
+    "discount_amount",
+    "min_available_amount",
+    "issue_start_at",
+    "issue_end_at",
+    "valid_until",
 )
+"""The fields that a form of the console carries."""
+FIELDS = frozenset({*TERMS, "status"})
 NO_WORSE: dict[str, Callable[[Any, Any], bool]] = {
     "discount_amount": lambda now, then: then >= now,
     "min_available_amount": lambda now, then: then <= now,

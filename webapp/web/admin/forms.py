@@ -12,6 +12,7 @@ from wtforms.validators import DataRequired, InputRequired, Length, ValidationEr
 from wtforms.widgets import TextInput
 
 from webapp.models import REASON_LENGTH, TITLE_LENGTH, Coupon, utcnow
+from webapp.sale.coupons import TERMS
 from webapp.sale.submissions import Sent, new_token
 from webapp.values.amounts import MOST, read_amount
 from webapp.values.moments import read_moment, write_moment
@@ -99,12 +100,12 @@ class CouponForm(FlaskForm):  # type: ignore[misc]
 
     def terms(self) -> dict[str, Any]:
         """Return the fields as `webapp.sale.coupons` takes them; an empty amount is 0."""
-        values = {name: self[name].data for name in FORM_FIELDS}
+        values = {name: self[name].data for name in TERMS}
         return values | {name: values[name] or 0 for name in ("discount_amount", "min_available_amount")}
 
     def typed(self) -> dict[str, str]:
         """Return the texts of the fields, to be compared with those that the page showed."""
-        texts = {name: str(self[name]._value()) for name in FORM_FIELDS}
+        texts = {name: str(self[name]._value()) for name in TERMS}
         return texts | ({"total_quantity": UNLIMITED} if self.unlimited.data else {})
 
 
@@ -127,7 +128,7 @@ class EditCoupon(CouponForm):
         self.before: dict[str, Any] = (EditCoupon(coupon) if sent else self).typed()
         # The hidden copy is older than the row if another operator has changed that meanwhile.
         shown = _object(self.shown.data)
-        self.before |= {name: shown[name] for name in FORM_FIELDS if name in shown}
+        self.before |= {name: shown[name] for name in TERMS if name in shown}
         self.shown.data = json.dumps(self.before)
 
     def changed(self) -> dict[str, Any]:
@@ -164,17 +165,6 @@ class ReasonForm(FlaskForm):  # type: ignore[misc]
             Length(max=REASON_LENGTH, message=_("This is too long.")),
         ],
     )
-
-
-FORM_FIELDS = (
-    "title",
-    "total_quantity",
-    "discount_amount",
-    "min_available_amount",
-    "issue_start_at",
-    "issue_end_at",
-    "valid_until",
-)
 
 
 def shown_moment(moment: datetime) -> str:
