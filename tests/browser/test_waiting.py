@@ -48,6 +48,14 @@ def tell(page: Page, address: str, **said: Any) -> None:
     page.route(f"**/{address}", answer)
 
 
+def wait_until_told(page: Page, coupon: int, state: str) -> None:
+    """Return when no copy on the way to the page says anything else: the server keeps one, and the browser another."""
+    address = f"/coupons/{coupon}/serving"
+    page.wait_for_function(
+        f"async () => (await (await fetch('{address}', {{ cache: 'reload' }})).json()).state === '{state}'"
+    )
+
+
 def test_whoever_is_far_back_sees_number_and_time_move_with_every_poll(person, system):
     page, user = person()
     stop_clock(page)
@@ -165,6 +173,7 @@ def test_a_missed_page_that_was_opened_after_the_end_hears_of_a_quota_that_is_ra
         )
         db.session.commit()
         publishing.publish(coupon)
+    wait_until_told(page, coupon, "sold_out" if end == "sold out" else "closed")
     stop_clock(page)
     page.goto(f"/coupons/{coupon}")
     heading(page, re.compile("마감됐어요"))
