@@ -54,7 +54,7 @@ def admit(stage: Stage, users: list[int]) -> float:
     coupon_id = stage.coupon()
     wait_in_line(coupon_id, users)
     start = time.perf_counter()
-    while Line(line_redis(), coupon_id).ring():
+    while Line(line_redis(), coupon_id).set_bell():
         admission.admit(coupon_id)
     rate = len(users) / (time.perf_counter() - start)
     with db.engine.begin() as connection:

@@ -174,7 +174,7 @@ def settings(database_url: str, redis_url: str) -> dict[str, Any]:
         "REDIS_URL": redis_url,
         "QUEUE_REDIS_URL": redis_url,
         # Here the machine may be slow.
-        "OPENING_WAIT_S": 30,
+        "GATE_WAIT_S": 30,
     }
 
 

@@ -91,6 +91,6 @@ DEFAULTS: dict[str, Any] = {
     # Seconds that a statement waits for a row lock; a visitor must not wait longer than 2.5 s in all.
     "SQL_LOCK_WAIT_S": 2,
     # Seconds that a request waits for a new epoch of a line that Redis lost; then it answers "busy".
-    "OPENING_WAIT_S": 0.5,
+    "GATE_WAIT_S": 0.5,
 }
 """Settings that no installation needs to change, by name."""

@@ -308,7 +308,7 @@ def _time_of_ours() -> float:
 
 def slow_machine() -> None:
     """Whoever waits for their turn has more time for it, on a machine that others use too."""
-    config.DEFAULTS["SQL_LOCK_WAIT_S"] = config.DEFAULTS["OPENING_WAIT_S"] = 30
+    config.DEFAULTS["SQL_LOCK_WAIT_S"] = config.DEFAULTS["GATE_WAIT_S"] = 30
     sqlite.LINE_WAIT_S = passwords.WAIT_S = 60
 
 

@@ -82,10 +82,10 @@ def test_only_the_first_claim_of_a_burst_rings(open_line):
 
 
 def test_the_bell_is_set_once_and_only_for_people_who_wait(open_line):
-    assert not open_line.ring()
+    assert not open_line.set_bell()
     open_line.claim(1)
     open_line.quiet_bell()
-    assert [open_line.ring(), open_line.ring()] == [True, False]
+    assert [open_line.set_bell(), open_line.set_bell()] == [True, False]
 
 
 def test_without_a_gate_nothing_is_created(line):
@@ -222,7 +222,7 @@ def test_every_script_survives_script_flush(open_line):
         open_line.arrival(1)
         open_line.standing(1)
         open_line.head(1)
-        open_line.ring()
+        open_line.set_bell()
         open_line.settle(policy(revision=2), [])
         open_line.publish(policy(revision=2))
         open_line.to_standby()

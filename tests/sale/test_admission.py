@@ -322,7 +322,7 @@ def test_a_lost_gate_begins_above_all_that_sql_knows_in_a_new_epoch():
 def test_whoever_asks_for_a_lost_line_does_not_wait_for_a_slow_sql(app):
     coupon, (user,) = make_coupon(), make_users(1)
     forget_redis()
-    app.config["OPENING_WAIT_S"] = 0.01
+    app.config["GATE_WAIT_S"] = 0.01
     with locking.locked_coupon(coupon):
         for ask in (
             claims.line_status,
@@ -331,20 +331,20 @@ def test_whoever_asks_for_a_lost_line_does_not_wait_for_a_slow_sql(app):
         ):
             with pytest.raises(Refused, match="busy"):
                 ask(coupon)
-    app.config["OPENING_WAIT_S"] = 30
+    app.config["GATE_WAIT_S"] = 30
     assert claims.claim(coupon, user).number == EPOCH_STEP + 1
     assert len(events(coupon, "epoch")) == 1
 
 
 def test_only_so_many_lost_lines_wait_to_be_made(app, monkeypatch):
-    monkeypatch.setattr(epochs, "MOST_OPENINGS", 1)
+    monkeypatch.setattr(epochs, "MOST_GATES_UNDER_WAY", 1)
     slow, other = make_coupon(), make_coupon()
     forget_redis()
     with locking.locked_coupon(slow):
-        app.config["OPENING_WAIT_S"] = 0.01
+        app.config["GATE_WAIT_S"] = 0.01
         with pytest.raises(Refused, match="busy"):
             claims.line_status(slow)
-        app.config["OPENING_WAIT_S"] = 30
+        app.config["GATE_WAIT_S"] = 30
         with pytest.raises(Refused, match="busy"):
             claims.line_status(other)
     assert claims.line_status(slow).epoch == 2

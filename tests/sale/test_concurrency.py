@@ -219,7 +219,7 @@ def test_a_request_needs_one_connection_at_a_time(app, client, what):
 
 
 def test_control_with_no_connection_free_it_is_busy(app, client):
-    app.config["OPENING_WAIT_S"] = 0.1
+    app.config["GATE_WAIT_S"] = 0.1
     assert answer_with_free_connections(app, client, *REQUESTS["the wallet"], free=0).status_code == 503
 
 

@@ -156,10 +156,10 @@ def test_admission_waits_for_receipts_for_a_short_grace(monkeypatch):
     claims.claim(coupon, users[1])
     line_of(coupon).quiet_bell()
     assert admission.admit(coupon).issued == 0
-    assert not line_of(coupon).ring()
+    assert not line_of(coupon).set_bell()
     give_back(coupon, users[0], tickets[users[0]])
     line_redis().hset(line_of(coupon).gate_key, "grace_until", 0)
-    assert line_of(coupon).ring()
+    assert line_of(coupon).set_bell()
     admission.admit(coupon)
     assert winners(coupon) == users[:1]
 

@@ -373,7 +373,7 @@ def test_what_another_process_sets_aside_first_is_no_error(app, monkeypatch, nam
     GARBAGE[name](app.extensions["bells"], line, waiting)
     set_aside = Line.set_aside
     monkeypatch.setattr(Line, "set_aside", lambda line: set_aside(line) and 0)
-    monkeypatch.setitem(app.config, "OPENING_WAIT_S", 30)
+    monkeypatch.setitem(app.config, "GATE_WAIT_S", 30)
     if ask == "line_status":
         assert claims.line_status(coupon).state == "open"
     else:

@@ -228,7 +228,7 @@ class Line:
             return Life(None, False)
         return Life(int(epoch), opened_in == run_id)
 
-    def ring(self) -> bool:
+    def set_bell(self) -> bool:
         """Set the bell when tickets wait and no bell is set; True tells the caller to enqueue one admission job."""
         return bool(self._run("ring_bell", [self.gate_key, self.line_key, self.bell_key], [BELL_MS]))
 

@@ -38,7 +38,7 @@ def _enqueue(coupon_id: int) -> None:
 
 def ring_if_waiting(coupon_id: int) -> bool:
     """Ring when somebody waits and nobody has rung; return whether this call did."""
-    rings = Line(line_redis(), coupon_id).ring()
+    rings = Line(line_redis(), coupon_id).set_bell()
     if rings:
         ring(coupon_id)
     return rings

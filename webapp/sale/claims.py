@@ -11,7 +11,7 @@ from webapp.line.line import Line
 from webapp.line.types import Claimed, Reply, Standing
 from webapp.models import LineEvent, utcnow
 from webapp.sale.bells import ring
-from webapp.sale.epochs import wait_until_open
+from webapp.sale.epochs import wait_for_gate
 from webapp.sale.outcomes import LineStatus, Refused, Ticket, state_of, ticket_from
 from webapp.sale.receipts import Refusal
 from webapp.sale.setting_aside import set_aside, set_user_aside
@@ -83,7 +83,7 @@ def _asked(coupon_id: int, user_id: int, ask: Callable[[], Found]) -> Found:
         set_user_aside(coupon_id, user_id, found)
         found = ask()
     if found.reply is Reply.NO_GATE:
-        wait_until_open(coupon_id)
+        wait_for_gate(coupon_id)
         found = ask()
         if found.reply is Reply.NO_GATE:
             raise Refused("busy")
@@ -114,7 +114,7 @@ def line_status(coupon_id: int) -> LineStatus:
     line = Line(line_redis(), coupon_id)
     gate = line.gate()
     if gate is None:
-        wait_until_open(coupon_id)
+        wait_for_gate(coupon_id)
         gate = line.gate()
     if gate is None:
         raise Refused("busy")

@@ -26,34 +26,34 @@ that were given but never reached SQL lie between the two, so their receipts can
 GRACE_MS = 4000
 """How long admission waits in a new epoch for open pages to present their receipts, and twice as long while they keep
 coming. Who comes later still gets the old number back, and goes first from then on."""
-OPENERS, MOST_OPENINGS = 4, 100
+GATE_MAKERS, MOST_GATES_UNDER_WAY = 4, 100
 """Gates that a process makes at a time, and how many it may have under way, those that wait included."""
 
-_openers = ThreadPoolExecutor(OPENERS, thread_name_prefix="opener")
-_openings: dict[tuple[Flask, int], Future[None]] = {}
+_gate_makers = ThreadPoolExecutor(GATE_MAKERS, thread_name_prefix="gate maker")
+_under_way: dict[tuple[Flask, int], Future[None]] = {}
 _starting = threading.Lock()
 
 
-def wait_until_open(coupon_id: int) -> None:
-    """Have the missing gate made beside this request, which waits for it up to OPENING_WAIT_S, however slow SQL is.
+def wait_for_gate(coupon_id: int) -> None:
+    """Have the missing gate made beside this request, which waits for it up to GATE_WAIT_S, however slow SQL is.
 
     All requests of a process for the same gate wait for one making of it. Raises Refused(busy) when the wait was too
     short, and the gate is made all the same. Raises the errors of `ensure_open` too.
     """
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     with _starting:
-        opening = _openings.get((app, coupon_id))
-        if opening is None:
-            if len(_openings) >= MOST_OPENINGS:
+        making = _under_way.get((app, coupon_id))
+        if making is None:
+            if len(_under_way) >= MOST_GATES_UNDER_WAY:
                 raise Refused("busy", retry_ms=1000)
-            opening = _openings[app, coupon_id] = _openers.submit(_open_beside, app, coupon_id)
+            making = _under_way[app, coupon_id] = _gate_makers.submit(_make_gate_beside, app, coupon_id)
     try:
-        opening.result(timeout=app.config["OPENING_WAIT_S"])
+        making.result(timeout=app.config["GATE_WAIT_S"])
     except TimeoutError:
         raise Refused("busy", retry_ms=1000) from None
 
 
-def _open_beside(app: Flask, coupon_id: int) -> None:
+def _make_gate_beside(app: Flask, coupon_id: int) -> None:
     try:
         with app.app_context():
             ensure_open(coupon_id)
@@ -63,7 +63,7 @@ def _open_beside(app: Flask, coupon_id: int) -> None:
         raise
     finally:
         with _starting:
-            del _openings[app, coupon_id]
+            del _under_way[app, coupon_id]
 
 
 def ensure_open(coupon_id: int) -> None:

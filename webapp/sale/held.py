@@ -34,9 +34,9 @@ def state_of_issue(
 
 @dataclass(frozen=True)
 class Held:
-    """A coupon that somebody holds or held. The id is that of the issue, also after it was taken back.
+    """A coupon that somebody holds or held. The id is that of the issue, also after it was revoked.
 
-    `at` is when it was used or taken back, or until when it can or could be used.
+    `at` is when it was used or revoked, or until when it can or could be used.
     """
 
     id: int | None
@@ -87,7 +87,7 @@ def by_coupon(user_id: int, coupon_id: int) -> Held | None:
 def confirmed(user_id: int, coupon_id: int, ticket: Ticket) -> tuple[Ticket, Held | None]:
     """Return the ticket as SQL confirms it, and the coupon that its owner holds or held by it.
 
-    Redis may not have heard yet that a coupon was taken back. Raises Refused(busy) for an issue unknown to SQL.
+    Redis may not have heard yet that a coupon was revoked. Raises Refused(busy) for an issue unknown to SQL.
     """
     if ticket.state != "issued" and not is_revoked(ticket):
         return ticket, None

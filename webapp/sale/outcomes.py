@@ -56,7 +56,7 @@ class LineStatus:
 
 
 def is_revoked(ticket: Ticket | None) -> bool:
-    """Whether the ticket had won a coupon that was taken back."""
+    """Whether the ticket had won a coupon that was revoked."""
     return ticket is not None and (ticket.reason or "").startswith(REVOKED)
 
 

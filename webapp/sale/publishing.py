@@ -62,7 +62,7 @@ def settle_issue(lock: CouponLock, issue: Row[Any]) -> None:
 
 
 def publish_revocation(revocation: Row[Any]) -> None:
-    """Copy a row of `revocations` to Redis: the former holder reads that the coupon was taken back, and why.
+    """Copy a row of `revocations` to Redis: the former holder reads that the coupon was revoked, and why.
 
     A repeat changes nothing. Raises redis.RedisError.
     """

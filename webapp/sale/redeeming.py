@@ -133,7 +133,7 @@ def _undone(issue: Row[Any], operator_id: int | None, reason: str) -> bool:
 
 
 def undone_uses(code: str) -> list[Row[Any]]:
-    """Return the uses of a code that were taken back, the last first: by and undone by whom, when and why."""
+    """Return the uses of a code that were undone, the last first: by and undone by whom, when and why."""
     columns = (UndoneUse.used_at, UndoneUse.undone_at, UndoneUse.reason)
     undone = (
         select(*columns, Operator.email.label("used_by"), Undoer.email.label("undone_by"))
