@@ -2,7 +2,7 @@
 
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -99,7 +99,7 @@ def _try_batch(coupon_id: int, line: Line, *, trusting: bool) -> _Batch | None:
         coupon = lock.coupon
         if coupon is None or coupon.status in (DRAFT, PAUSED):
             return None
-        head = line.head(BATCH)
+        head = _head(lock, line)
         if head is not None and (head.epoch, head.last) < (coupon.epoch, coupon.last_number):
             # The counter is behind what SQL has decided: its numbers would be given twice.
             line.end_epoch()
@@ -114,6 +114,16 @@ def _try_batch(coupon_id: int, line: Line, *, trusting: bool) -> _Batch | None:
     if batch.left_over:
         line.to_standby()
     return batch
+
+
+def _head(lock: CouponLock, line: Line) -> Head | None:
+    """Read the head of the line. If coupons came back and Redis has not heard of it, standby comes back first."""
+    head, row = line.head(BATCH), policy_of(lock.coupon)
+    if head is None or not head.sold_out or row.sold_out:
+        return head
+    # The row is as it was committed, but for the revision: taking the lock has raised it.
+    line.publish(replace(row, revision=row.revision - 1))
+    return line.head(BATCH)
 
 
 def _decide(lock: CouponLock, head: Head, *, trusting: bool) -> _Batch:
