@@ -7,9 +7,11 @@ from datetime import timedelta
 import pytest
 import redis
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
+from werkzeug.test import TestResponse
 
 from jobs.sweeper import sweep, swept_coupons
-from tests.builders import failing, make_coupon, make_users
+from tests.builders import failing, make_coupon, make_users, sign_in
 from webapp.line.line import Line
 from webapp.models import Coupon, CouponIssue, utcnow
 from webapp.sale import admission, audit, claims, coupons, publishing, redeeming
@@ -17,6 +19,7 @@ from webapp.sale import epochs as sale_epochs
 from webapp.sale.outcomes import Refused
 from webapp.stores.script_redis import line_redis
 from webapp.stores.sql import db
+from webapp.web.pages import tickets
 
 pytestmark = pytest.mark.usefixtures("app")
 
@@ -95,6 +98,11 @@ def restart() -> None:
     for gate in line_redis().scan_iter("*:gate"):
         if line_redis().hexists(gate, "run_id"):
             line_redis().hset(gate, "run_id", "another")
+
+
+def end_epochs() -> None:
+    for gate in line_redis().scan_iter("*:gate"):
+        line_redis().hdel(gate, "run_id")
 
 
 def replica() -> Callable[[], None]:
@@ -234,6 +242,77 @@ def test_whoever_could_be_served_long_after_the_end_is_swept_although_redis_was_
     assert sweep() == 1
     admission.admit(coupon)
     assert states(coupon, standby) == ["issued", "sold_out"]
+
+
+# A gate of the past
+
+
+ENDS = {"another run of the server": restart, "an epoch that ended": end_epochs}
+ASKS: dict[str, Callable[[int, int], object]] = {
+    "claim": claims.claim,
+    "standing": claims.standing,
+    "restore": lambda coupon, user: claims.restore(coupon, user, number=1, epoch=1),
+    "the public numbers": lambda coupon, _user: claims.line_status(coupon),
+}
+
+
+@contextmanager
+def sql_away() -> Iterator[None]:
+    """Have SQL refuse to begin an epoch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sale_epochs, "locked_coupon", failing(OperationalError("away", {}, Exception())))
+        yield
+
+
+@pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_gate_of_the_past_answers_nothing_while_sql_is_away(end, ask):
+    coupon, holder, standby = sold_out()
+    people = [*holder, *standby, *make_users(1)]
+    end()
+    with sql_away():
+        for user in people:
+            with pytest.raises(OperationalError):
+                ask(coupon, user)
+    for user in people:
+        assert tries_to_claim(coupon, user) in ("issued", "sold_out")
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_gate_of_the_past_says_busy_over_http_and_then_what_sql_knows(client, end):
+    coupon, holder, _ = sold_out()
+    headers = {"X-CSRFToken": sign_in(client, holder[0]), "Accept": "application/json"}
+    address = f"/coupons/{coupon}"
+
+    def answers() -> list[TestResponse]:
+        tickets._kept_statuses.clear()
+        polls = [client.get(f"{address}/{what}", headers=headers) for what in ("ticket", "serving")]
+        return [client.post(f"{address}/claim", headers=headers), *polls, client.get(address)]
+
+    end()
+    with sql_away():
+        for answer in answers():
+            assert (answer.status_code, int(answer.headers["Retry-After"]) > 0) == (503, True)
+            assert "issued" not in answer.text
+    claimed, ticket, serving, page = answers()
+    assert [claimed.json["state"], ticket.json["state"]] == ["issued", "issued"]
+    assert (serving.json["state"], serving.json["epoch"], page.status_code) == ("sold_out", 2, 200)
+
+
+def test_nobody_reads_an_issue_that_was_taken_back_before_a_replica_that_was_behind_took_over():
+    coupon, holder, _ = sold_out()
+    take_over = replica()
+    redeeming.revoke(code_of(coupon, holder[0]), None, "fraud")
+    take_over()
+    assert states(coupon, holder) == ["rejected"]
+
+
+def test_nobody_hears_sold_out_of_the_past():
+    coupon, _, _ = sold_out()
+    (newcomer,) = make_users(1)
+    change_unheard(coupon, total_quantity=9)
+    restart()
+    assert tries_to_claim(coupon, newcomer) == "waiting"
 
 
 # What Redis keeps

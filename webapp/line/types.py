@@ -118,10 +118,11 @@ class Policy:
 
 @dataclass(frozen=True)
 class Gate:
-    """The gate, the number of tickets in line, and Redis's clock in ms since 1970, all of one instant.
+    """The gate, the numbers of tickets in line and in standby, and Redis's clock in ms since 1970, all of one instant.
 
-    `was_opened`: this epoch was opened once; only `Life.opened` says that it is open now. `doubted`: it was ended on
-    purpose, because it did not fit SQL or a receipt.
+    `opened`: its epoch is open in this run of the server; of any other gate nothing is to be believed, because it may
+    be of the past. `begun`: its epoch was begun in this run, and gives no numbers yet. `was_opened`: it was opened
+    once. `doubted`: it was ended on purpose, because it did not fit SQL or a receipt.
     """
 
     policy: Policy
@@ -131,9 +132,12 @@ class Gate:
     sold_out: bool
     sold_out_at_ms: int | None
     floor: int
+    opened: bool
+    begun: bool
     was_opened: bool
     doubted: bool
     waiting: int
+    in_standby: int
     now_ms: int
 
 

@@ -6,10 +6,10 @@
 --          answer: a number of webapp.line.types.Reply; ring 1: this caller enqueues the admission job;
 --          result: the stored result when decided; opens_at in ms when not open yet; when closed or sold out
 --          "<since ms>:<last number issued>:<its arrival, ms>:<issued>:<in standby>", each empty where it is unknown
---          NO_GATE also when the gate is of an earlier run of the server: its last numbers may be lost
 --
--- A repeat changes nothing and returns the same number. A result or a ticket comes before every other check, so a user
--- who has one sees it at any time, also after closing.
+-- NO_GATE also when no epoch is open in this run of the server: its numbers and results may be of the past. A repeat
+-- changes nothing and returns the same number. A result or a ticket comes before every other check, so a user who has
+-- one sees it at any time, also after closing.
 --
 -- Each bucket of time keeps the first number given in it. A clock that is put back opens no bucket until it has caught
 -- up, so the times rise with the numbers.
@@ -20,7 +20,7 @@ local NO_GATE, WAITING, DECIDED, STANDBY, NOT_OPEN, CLOSED, SOLD_OUT = 0, 1, 2, 
 
 local known = redis.call('HMGET', gate, 'epoch', 'status', 'opens_at', 'closes_at', 'sold_out', 'run_id', 'arrived')
 local epoch, status, opens_at, closes_at, sold_out, run_id, arrived = unpack(known)
-if not epoch then return {NO_GATE, 0, 0, 0, 0, 0, ''} end
+if not epoch or run_id ~= this_run() then return {NO_GATE, 0, 0, 0, 0, 0, ''} end
 epoch = tonumber(epoch)
 
 local now_ms = clock_ms()
@@ -55,9 +55,6 @@ if now_ms < tonumber(opens_at) then return {NOT_OPEN, epoch, 0, 0, 0, now_ms, op
 if over then return refuse(CLOSED, closes_at) end
 if sold_out == '1' then return refuse(SOLD_OUT) end
 
-if run_id ~= this_run() then
-  return {NO_GATE, 0, 0, 0, 0, 0, ''}
-end
 number = redis.call('HINCRBY', gate, 'last', 1)
 redis.call('ZADD', line, whole(number), user)
 local bucket = math.floor(now_ms / bucket_ms)
