@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 
 from jobs.sweeper import sweep, swept_coupons
 from tests.builders import failing, make_coupon, make_users, sign_in
+from webapp.line.keys import BELL_MS, BUCKET_MS
 from webapp.line.line import Line
 from webapp.models import Coupon, CouponIssue, utcnow
 from webapp.sale import admission, audit, claims, coupons, publishing, redeeming
@@ -313,6 +314,42 @@ def test_nobody_hears_sold_out_of_the_past():
     change_unheard(coupon, total_quantity=9)
     restart()
     assert tries_to_claim(coupon, newcomer) == "waiting"
+
+
+# A clock that is put back
+
+
+def put_clock_back(coupon: int, ms: int) -> None:
+    """Move every instant that Redis keeps of a line so far into the future, which is the same."""
+    line = line_of(coupon)
+    for name, unit in {"grace_from": 1, "grace_until": 1, "grace_end": 1, "arrived": BUCKET_MS}.items():
+        line_redis().hincrby(line.gate_key, name, ms // unit)
+    if (life_ms := line_redis().pttl(line.bell_key)) > 0:
+        line_redis().pexpire(line.bell_key, life_ms + ms)
+
+
+@pytest.mark.parametrize("back_s", [60, 600, 86_400])
+def test_a_clock_that_is_put_back_neither_holds_admission_up_nor_the_bell(monkeypatch, back_s):
+    monkeypatch.setattr(sale_epochs, "GRACE_MS", 4000)
+    coupon, users = make_coupon(), make_users(2)
+    claims.claim(coupon, users[0])
+    line_redis().flushall()
+    claims.claim(coupon, users[1])
+    assert sweep() == 0, "admission waits for receipts"
+    put_clock_back(coupon, back_s * 1000)
+    assert sweep() == 1
+    assert claims.restore(coupon, users[0], number=1, epoch=1).state == "waiting"
+    assert admission.admit(coupon).issued == 2
+    assert line_of(coupon).gate().ahead_ms == pytest.approx(back_s * 1000, abs=5000)
+
+
+def test_a_bell_from_before_the_clock_was_put_back_is_no_bell():
+    coupon, (user,) = make_coupon(), make_users(1)
+    claims.claim(coupon, user)
+    assert sweep() == 0, "its bell is set"
+    put_clock_back(coupon, 600_000)
+    assert sweep() == 1
+    assert 0 < line_redis().pttl(line_of(coupon).bell_key) <= BELL_MS
 
 
 # What Redis keeps

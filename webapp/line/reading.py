@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from webapp.line.keys import MOST_NUMBER
+from webapp.line.keys import BUCKET_MS, MOST_NUMBER
 from webapp.line.types import Gate, Policy, Waiting
 
 
@@ -51,7 +51,14 @@ def gate_from(now_ms: int, run_id: str, waiting: int, in_standby: int, flat: lis
         waiting=waiting,
         in_standby=in_standby,
         now_ms=now_ms,
+        ahead_ms=max(0, _latest_ms(fields) - now_ms),
     )
+
+
+def _latest_ms(fields: dict[str, str]) -> int:
+    """Return the latest instant at which something happened at this gate, by the clock of then."""
+    happened = (int(fields.get(name, 0)) for name in ("grace_from", "sold_out_at"))
+    return max(*happened, int(fields.get("arrived", 0)) * BUCKET_MS)
 
 
 def _policy_from(fields: dict[str, str]) -> Policy:

@@ -122,7 +122,8 @@ class Gate:
 
     `opened`: its epoch is open in this run of the server; of any other gate nothing is to be believed, because it may
     be of the past. `begun`: its epoch was begun in this run, and gives no numbers yet. `was_opened`: it was opened
-    once. `doubted`: it was ended on purpose, because it did not fit SQL or a receipt.
+    once. `doubted`: it was ended on purpose, because it did not fit SQL or a receipt. `ahead_ms`: how far the latest
+    instant in it is ahead of the clock, which was put back by as much at least; else 0.
     """
 
     policy: Policy
@@ -139,6 +140,7 @@ class Gate:
     waiting: int
     in_standby: int
     now_ms: int
+    ahead_ms: int
 
 
 def _is_readable(found: "Claimed | Standing") -> bool:
