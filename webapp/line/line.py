@@ -12,6 +12,7 @@ from webapp.line.types import Claimed, Gate, Head, Life, Policy, Reply, Settled,
 from webapp.stores.script_redis import ScriptRedis
 
 KEPT_ASIDE = 1000
+NO_POLICY = [""] * 7
 WRITE_CHUNK = 1000
 READ_CHUNK = 1000
 
@@ -49,17 +50,18 @@ class Line:
         reply = self._run("read_head", [self.gate_key, self.line_key], [count])
         if not reply:
             return None
-        epoch, last, *pairs = reply
+        epoch, last, sold_out, *pairs = reply
         tickets, malformed = told_apart(zip(pairs[::2], pairs[1::2], strict=True))
-        return Head(int(epoch), int(last), tickets, malformed)
+        return Head(int(epoch), int(last), sold_out == "1", tickets, malformed)
 
-    def settle(self, policy: Policy, settled: Iterable[Settled]) -> int:
-        """Copy a committed batch into Redis and return how many tickets left the line; a repeat changes nothing."""
+    def settle(self, policy: Policy | None, settled: Iterable[Settled]) -> int:
+        """Copy a committed batch into Redis and return how many tickets left the line; a repeat changes nothing.
+
+        The policy is that of the row after the commit; without one the gate is left alone.
+        """
         keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
-        flat = [part for ticket in settled for part in ticket]
-        return int(
-            self._run("settle_batch", keys, [policy.revision, policy.issued, int(policy.sold_out), *flat])
-        )
+        row = policy.args() if policy else NO_POLICY
+        return int(self._run("settle_batch", keys, [*row, *(part for ticket in settled for part in ticket)]))
 
     def to_standby(self) -> int:
         """Move all tickets of the line to standby if the gate says sold out; return how many."""
@@ -186,20 +188,15 @@ class Line:
         yield from told_apart(self.redis.zscan_iter(key, count=READ_CHUNK))[0]
 
     def gate(self) -> Gate | None:
-        """Return the gate, the length of the line and Redis's clock; None when the gate is missing or malformed."""
-        with self.redis.pipeline(transaction=False) as pipe:
-            pipe.hgetall(self.gate_key)
-            pipe.zcard(self.line_key)
-            pipe.time()
-            try:
-                fields, waiting, (seconds, micros) = pipe.execute()
-                return gate_from(fields, waiting, seconds * 1000 + micros // 1000)
-            except (KeyError, ValueError):
-                return None
-            except redis.ResponseError as error:
-                if type(error) is not redis.ResponseError:
-                    raise  # a subclass is about Redis (read only, loading, full), not about the gate
-                return None
+        """Return the gate as it stands, open or not; None when it is missing or malformed."""
+        try:
+            return gate_from(*self._run("read_gate", [self.gate_key, self.line_key, self.standby_key], []))
+        except (KeyError, ValueError):
+            return None
+        except redis.ResponseError as error:
+            if type(error) is not redis.ResponseError:
+                raise  # a subclass is about Redis (read only, loading, full), not about the gate
+            return None
 
     def arrival(self, number: int) -> int | None:
         """Return when the number was given, in ms since 1970, BUCKET_MS exact; None when Redis does not know it."""
@@ -218,15 +215,9 @@ class Line:
 
     def life(self) -> Life:
         """Return the epoch that was begun in this run of the server, and whether it is open."""
-        with self.redis.pipeline(transaction=False) as pipe:
-            pipe.hmget(self.gate_key, "epoch", "run_id", "begun")
-            pipe.info("server")
-            (epoch, opened_in, begun_in), server = pipe.execute()
-        run_id = server["run_id"]
+        gate = self.gate()
         # A gate of an earlier run may have lost its last numbers, so its epoch has ended.
-        if not (epoch or "").isdecimal() or run_id not in (opened_in, begun_in):
-            return Life(None, False)
-        return Life(int(epoch), opened_in == run_id)
+        return Life(gate.epoch, gate.opened) if gate and (gate.opened or gate.begun) else Life(None, False)
 
     def set_bell(self) -> bool:
         """Set the bell when tickets wait and no bell is set; True tells the caller to enqueue one admission job."""
@@ -243,3 +234,15 @@ class Line:
 
     def _run(self, name: str, keys: list[str], args: list[Any]) -> Any:
         return self.redis.run_script(name, keys, args)
+
+
+def to_be_served(connection: ScriptRedis, coupons_left: Mapping[int, bool]) -> list[int]:
+    """Return the coupons in whose lines somebody waits, or stands in standby while coupons are left.
+
+    It takes one round trip for all of them. Raises redis.RedisError.
+    """
+    with connection.pipeline(transaction=False) as pipe:
+        for coupon_id, left in coupons_left.items():
+            line = Line(connection, coupon_id)
+            pipe.exists(line.line_key, *([line.standby_key] if left else []))
+        return [coupon_id for coupon_id, found in zip(coupons_left, pipe.execute(), strict=True) if found]

@@ -60,10 +60,14 @@ class Waiting(NamedTuple):
 
 @dataclass(frozen=True)
 class Head:
-    """The first tickets of a line. `malformed` are members whose scores are no numbers of tickets."""
+    """The first tickets of a line, and whether its gate says sold out.
+
+    `malformed` are members whose scores are no numbers of tickets.
+    """
 
     epoch: int
     last: int
+    sold_out: bool
     tickets: list[Waiting]
     malformed: list[str]
 
@@ -99,7 +103,7 @@ class Policy:
         return self.quota is not None and self.issued >= self.quota
 
     def args(self) -> list[str | int]:
-        """Return the first arguments of publish.lua and begin_epoch.lua."""
+        """Return the first arguments of publish.lua, settle_batch.lua and begin_epoch.lua."""
         quota = "" if self.quota is None else self.quota
         return [
             self.revision,
@@ -114,10 +118,12 @@ class Policy:
 
 @dataclass(frozen=True)
 class Gate:
-    """The gate, the number of tickets in line, and Redis's clock in ms since 1970, all of one instant.
+    """The gate, the numbers of tickets in line and in standby, and Redis's clock in ms since 1970, all of one instant.
 
-    `was_opened`: this epoch was opened once; only `Life.opened` says that it is open now. `doubted`: it was ended on
-    purpose, because it did not fit SQL or a receipt.
+    `opened`: its epoch is open in this run of the server; of any other gate nothing is to be believed, because it may
+    be of the past. `begun`: its epoch was begun in this run, and gives no numbers yet. `was_opened`: it was opened
+    once. `doubted`: it was ended on purpose, because it did not fit SQL or a receipt. `ahead_ms`: how far the latest
+    instant in it is ahead of the clock, which was put back by as much at least; else 0.
     """
 
     policy: Policy
@@ -127,10 +133,14 @@ class Gate:
     sold_out: bool
     sold_out_at_ms: int | None
     floor: int
+    opened: bool
+    begun: bool
     was_opened: bool
     doubted: bool
     waiting: int
+    in_standby: int
     now_ms: int
+    ahead_ms: int
 
 
 def _is_readable(found: "Claimed | Standing") -> bool:

@@ -8,7 +8,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.line.line import Line
-from webapp.line.types import Claimed, Reply, Standing
+from webapp.line.types import Claimed, Gate, Reply, Standing
 from webapp.models import LineEvent, utcnow
 from webapp.sale.bells import ring
 from webapp.sale.epochs import wait_for_gate
@@ -111,13 +111,7 @@ def _record_lost(coupon_id: int, user_id: int, number: int, epoch: int) -> None:
 
 def line_status(coupon_id: int) -> LineStatus:
     """Return the public numbers of the line, from Redis. Raises Refused(not_found, busy), redis.RedisError."""
-    line = Line(line_redis(), coupon_id)
-    gate = line.gate()
-    if gate is None:
-        wait_for_gate(coupon_id)
-        gate = line.gate()
-    if gate is None:
-        raise Refused("busy")
+    gate = _open_gate(coupon_id)
     policy = gate.policy
     return LineStatus(
         state=state_of(policy, now_ms=gate.now_ms),
@@ -133,6 +127,18 @@ def line_status(coupon_id: int) -> LineStatus:
         waiting=gate.waiting,
         floor=gate.floor,
     )
+
+
+def _open_gate(coupon_id: int) -> Gate:
+    """Return the gate, which is made where it is missing or of the past."""
+    line = Line(line_redis(), coupon_id)
+    gate = line.gate()
+    if gate is None or not gate.opened:
+        wait_for_gate(coupon_id)
+        gate = line.gate()
+    if gate is None or not gate.opened:
+        raise Refused("busy")
+    return gate
 
 
 def arrival(coupon_id: int, number: int) -> int | None:

@@ -13,6 +13,6 @@ local run_id = this_run()
 if known[1] ~= epoch or known[2] ~= run_id then return 0 end
 local now_ms = clock_ms()
 redis.call('HDEL', gate, 'begun')
-redis.call('HSET', gate, 'run_id', run_id,
+redis.call('HSET', gate, 'run_id', run_id, 'grace_from', whole(now_ms),
   'grace_until', whole(now_ms + grace_ms), 'grace_end', whole(now_ms + 2 * grace_ms))
 return 1

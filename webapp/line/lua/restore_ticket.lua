@@ -16,7 +16,7 @@ local gate, line, standby, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local user, number, receipt_epoch, next_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local NO_GATE, WAITING, DECIDED, STANDBY, NO_TICKET = 0, 1, 2, 3, 7
 
-local known = redis.call('HMGET', gate, 'epoch', 'last', 'floor', 'sold_out', 'grace_until', 'grace_end', 'run_id')
+local known = redis.call('HMGET', gate, 'epoch', 'last', 'floor', 'sold_out', 'grace_until', 'grace_end', 'run_id', 'grace_from')
 if not known[1] or known[7] ~= this_run() then
   return {NO_GATE, 0, 0, 0, ''}
 end
@@ -47,7 +47,7 @@ if known[4] == '1' then
 end
 redis.call('ZADD', line, ARGV[2], user)
 local now_ms, grace_until = clock_ms(), tonumber(known[5])
-if now_ms < grace_until then
+if awaits_receipts(now_ms, known[8], grace_until) then
   local until_ms = math.max(grace_until, math.min(now_ms + next_ms, tonumber(known[6] or known[5])))
   redis.call('HSET', gate, 'grace_until', whole(until_ms))
 end
