@@ -9,7 +9,7 @@ Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
                                  proved and the counter did not know),
                                  begun (run id of the server that began this epoch), renamed to run_id when the epoch
                                  is open; without both the epoch has ended,
-                                 grace_until (ms until which admission waits for receipts), grace_end (its limit)
+                                 grace_from, grace_until (ms between which admission waits for receipts)
     {coupon:7}:line      zset    user id -> number: the tickets that wait
     {coupon:7}:standby   zset    user id -> number: the tickets that waited when the quota ran out
     {coupon:7}:results   hash    user id -> "issued:<number>:<code>" or "rejected:<number>:<reason>"

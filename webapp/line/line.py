@@ -8,7 +8,7 @@ import redis
 from webapp.line.keys import BELL_MS, BUCKET_MS
 from webapp.line.reading import gate_from, is_below, printable, raw, told_apart
 from webapp.line.results import RESULT
-from webapp.line.types import Claimed, Gate, Head, Life, Policy, Reply, Settled, Standing, Waiting
+from webapp.line.types import Claimed, Gate, Head, Life, Policy, Reply, Restored, Settled, Standing, Waiting
 from webapp.stores.script_redis import ScriptRedis
 
 KEPT_ASIDE = 1000
@@ -95,20 +95,22 @@ class Line:
     def open_epoch(self, epoch: int, *, grace_ms: int = 0) -> bool:
         """Open an epoch that was begun, so that it gives numbers; return False, and change nothing, for another epoch.
 
-        Call it when SQL knows the epoch. Admission waits `grace_ms` for receipts, and up to twice as long while they
-        come in.
+        Call it when SQL knows the epoch. Admission waits `grace_ms` for receipts.
         """
         return bool(self._run("open_epoch", [self.gate_key], [epoch, grace_ms]))
 
-    def restore(self, user_id: int, *, number: int, epoch: int, next_ms: int = 0) -> Standing:
+    def restore(self, user_id: int, *, number: int, epoch: int) -> Restored:
         """Restore a lost ticket at its old number, if nobody has that number; a repeat changes nothing.
 
-        If admission waits for receipts, it waits `next_ms` longer, at most until grace_end. A receipt that is ahead of
-        the counter ends the epoch: the next caller begins a new one above it.
+        A receipt that is ahead of the counter ends the epoch: the next caller begins a new one above it.
         """
         keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
-        answer, *rest = self._run("restore_ticket", keys, [user_id, number, epoch, next_ms])
-        return Standing(Reply(answer), *rest)
+        answer, *rest = self._run("restore_ticket", keys, [user_id, number, epoch])
+        return Restored(Reply(answer), *rest)
+
+    def await_receipts(self, grace_ms: int) -> bool:
+        """Have admission wait so long for receipts since the epoch was opened, if it still waits; return whether."""
+        return bool(self._run("await_receipts", [self.gate_key], [grace_ms]))
 
     def revoke(self, user_id: int, result: str, instead: str) -> bool:
         """Replace `result` by `instead` ("" for none), if Redis still holds it; return whether it did."""

@@ -40,7 +40,7 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Standing:
-    """The reply of read_standing.lua and restore_ticket.lua. `ahead`: tickets before it, in line or in standby."""
+    """The reply of read_standing.lua. `ahead`: tickets before it, in line or in standby."""
 
     reply: Reply
     epoch: int
@@ -51,6 +51,17 @@ class Standing:
     @property
     def readable(self) -> bool:
         return _is_readable(self)
+
+
+@dataclass(frozen=True)
+class Restored(Standing):
+    """The reply of restore_ticket.lua.
+
+    `grace_ms`: how long admission waits for receipts in all, 0 when it does not wait any more.
+    """
+
+    now_serving: int
+    grace_ms: int
 
 
 class Waiting(NamedTuple):

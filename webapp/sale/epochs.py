@@ -24,8 +24,9 @@ EPOCH_STEP = 1_000_000
 """After Redis lost data, the counter starts at the next multiple above all that SQL and Redis know. Numbers
 that were given but never reached SQL lie between the two, so their receipts cannot collide with a new ticket."""
 GRACE_MS = 4000
-"""How long admission waits in a new epoch for open pages to present their receipts, and twice as long while they keep
-coming. Who comes later still gets the old number back, and goes first from then on."""
+"""How long admission waits in a new epoch for open pages to present their receipts; a receipt that proves a line whose
+pages pause longer has it wait as long as those (`pauses.grace_ms`). Who comes later still gets the old number back, and
+goes first from then on."""
 GATE_MAKERS, MOST_GATES_UNDER_WAY = 4, 100
 """Gates that a process makes at a time, and how many it may have under way, those that wait included."""
 

@@ -10,7 +10,7 @@
 local gate, bell, malformed = KEYS[1], KEYS[5], KEYS[7]
 local TYPES = {'hash', 'zset', 'zset', 'hash', 'string', 'zset', 'list'}
 local NUMBERS = {'revision', 'issued', 'opens_at', 'closes_at', 'epoch', 'serving', 'floor', 'last'}
-local MAYBE_NUMBERS = {'sold_out_at', 'grace_until', 'grace_end', 'arrived', 'heard'}
+local MAYBE_NUMBERS = {'sold_out_at', 'grace_until', 'grace_from', 'arrived', 'heard'}
 local STATUSES = {live = true, paused = true, closed = true, draft = true}
 
 local found = {}
