@@ -29,7 +29,7 @@ class Line:
         tag = f"{{coupon:{coupon_id}}}:"
         self.gate_key, self.line_key, self.standby_key = tag + "gate", tag + "line", tag + "standby"
         self.results_key, self.bell_key, self.arrivals_key = tag + "results", tag + "bell", tag + "arrivals"
-        self.malformed_key = tag + "malformed"
+        self.malformed_key, self.late_key = tag + "malformed", tag + "late"
 
     def claim(self, user_id: int) -> Claimed:
         """Give the user the next number, or the reply that they already have; a repeat changes nothing."""
@@ -104,7 +104,7 @@ class Line:
 
         A receipt that is ahead of the counter ends the epoch: the next caller begins a new one above it.
         """
-        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
+        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.late_key]
         answer, *rest = self._run("restore_ticket", keys, [user_id, number, epoch])
         return Restored(Reply(answer), *rest)
 
@@ -119,7 +119,8 @@ class Line:
     def set_aside(self) -> int:
         """Set malformed keys and a malformed gate aside; return how many things that was."""
         keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.bell_key]
-        return int(self._run("set_aside", [*keys, self.arrivals_key, self.malformed_key], [KEPT_ASIDE]))
+        keys += [self.arrivals_key, self.malformed_key, self.late_key]
+        return int(self._run("set_aside", keys, [KEPT_ASIDE]))
 
     def set_members_aside(self, members: Iterable[str]) -> None:
         """Move members to `malformed` that are no user ids, or whose scores are no numbers of tickets."""
@@ -184,6 +185,10 @@ class Line:
     def standby(self) -> Iterator[Waiting]:
         return self._tickets(self.standby_key)
 
+    def late(self) -> Iterator[Waiting]:
+        """Yield the tickets that were restored after the wait for receipts: higher numbers may have won before."""
+        return self._tickets(self.late_key)
+
     def _tickets(self, key: str) -> Iterator[Waiting]:
         yield from told_apart(self.redis.zscan_iter(key, count=READ_CHUNK))[0]
 
@@ -214,6 +219,12 @@ class Line:
             return None
         return int(buckets[0]) * BUCKET_MS
 
+    def arrivals(self) -> list[tuple[int, int]]:
+        """Return the first number of each bucket of arrivals, and when the bucket began, in ms since 1970."""
+        buckets = self.redis.zscan_iter(self.arrivals_key, count=READ_CHUNK)
+        # A mark "unknown:…" is no bucket.
+        return [(int(number), int(name) * BUCKET_MS) for name, number in buckets if name.isdecimal()]
+
     def is_open(self) -> bool:
         """Return whether the epoch is open, in this run of the server."""
         return self.life().opened
@@ -234,6 +245,11 @@ class Line:
         """Set the bell when tickets wait and no bell is set; True tells the caller to enqueue one admission job."""
         return bool(self._run("ring_bell", [self.gate_key, self.line_key, self.bell_key], [BELL_MS]))
 
+    def bell_ms(self) -> int | None:
+        """Return in how many ms the bell expires, -1 for never, None when it is not set."""
+        ms = int(self.redis.pttl(self.bell_key))
+        return None if ms == -2 else ms
+
     def quiet_bell(self) -> None:
         """Delete the bell. Do so before reading the line: a ticket that comes later then rings again."""
         self.redis.delete(self.bell_key)
@@ -241,7 +257,7 @@ class Line:
     def forget(self) -> None:
         """Delete every key of this line. Only for coupons whose rows are deleted too."""
         keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.bell_key]
-        self.redis.delete(*keys, self.arrivals_key, self.malformed_key)
+        self.redis.delete(*keys, self.arrivals_key, self.malformed_key, self.late_key)
 
     def _run(self, name: str, keys: list[str], args: list[Any]) -> Any:
         return self.redis.run_script(name, keys, args)

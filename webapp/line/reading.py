@@ -42,17 +42,24 @@ def gate_from(fields: dict[str, str], waiting: int, now_ms: int) -> Gate:
         opens_at_ms=int(fields["opens_at"]),
         closes_at_ms=int(fields["closes_at"]),
     )
-    sold_out_at = fields.get("sold_out_at")
     return Gate(
         policy=policy,
         epoch=int(fields["epoch"]),
         last=int(fields["last"]),
         now_serving=int(fields["serving"]),
         sold_out=fields["sold_out"] == "1",
-        sold_out_at_ms=int(sold_out_at) if sold_out_at else None,
+        sold_out_at_ms=_number(fields, "sold_out_at"),
         floor=int(fields["floor"]),
         was_opened="begun" not in fields,
         doubted=not fields.keys() & {"begun", "run_id"},
+        first_opens_at_ms=_number(fields, "first_opens_at"),
+        last_closes_at_ms=_number(fields, "last_closes_at"),
+        grace_from_ms=_number(fields, "grace_from"),
+        grace_until_ms=_number(fields, "grace_until"),
         waiting=waiting,
         now_ms=now_ms,
     )
+
+
+def _number(fields: dict[str, str], name: str) -> int | None:
+    return int(fields[name]) if fields.get(name) else None

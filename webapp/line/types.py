@@ -128,7 +128,8 @@ class Gate:
     """The gate, the number of tickets in line, and Redis's clock in ms since 1970, all of one instant.
 
     `was_opened`: this epoch was opened once; only `Life.opened` says that it is open now. `doubted`: it was ended on
-    purpose, because it did not fit SQL or a receipt.
+    purpose, because it did not fit SQL or a receipt. `first_opens_at_ms`, `last_closes_at_ms`: the widest period that
+    it had, None in a gate from before these fields. Admission waits for receipts between the two ends of the grace.
     """
 
     policy: Policy
@@ -140,6 +141,10 @@ class Gate:
     floor: int
     was_opened: bool
     doubted: bool
+    first_opens_at_ms: int | None
+    last_closes_at_ms: int | None
+    grace_from_ms: int | None
+    grace_until_ms: int | None
     waiting: int
     now_ms: int
 

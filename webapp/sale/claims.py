@@ -11,9 +11,8 @@ from webapp.line.line import Line
 from webapp.line.types import Claimed, Reply, Restored, Standing
 from webapp.models import LineEvent, utcnow
 from webapp.sale.bells import ring
-from webapp.sale.epochs import EPOCH_STEP, wait_for_gate
+from webapp.sale.epochs import proved_grace_ms, wait_for_gate
 from webapp.sale.outcomes import LineStatus, Refused, Ticket, state_of, ticket_from
-from webapp.sale.pauses import grace_ms
 from webapp.sale.receipts import Refusal
 from webapp.sale.setting_aside import set_aside, set_user_aside
 from webapp.stores.malformed import is_malformed
@@ -65,13 +64,8 @@ def restore(coupon_id: int, user_id: int, *, number: int, epoch: int) -> Ticket:
 
 
 def _await_the_others(line: Line, number: int, found: Restored) -> None:
-    """Have admission wait as long as pages may pause in a line of the length that this receipt proves.
-
-    Nobody leaves a line but in order, so whoever stood between the last decided number and this one waited too.
-    """
-    before_its_epoch = number // EPOCH_STEP * EPOCH_STEP if EPOCH_STEP else 0
-    waiting = max(0, number - max(found.now_serving, before_its_epoch))
-    enough_ms = grace_ms(waiting, sold_out=found.reply is Reply.STANDBY)
+    """Have admission wait as long as pages may pause in a line of the length that this receipt proves."""
+    enough_ms = proved_grace_ms(number, found.now_serving, sold_out=found.reply is Reply.STANDBY)
     if enough_ms > found.grace_ms:
         line.await_receipts(enough_ms)
 

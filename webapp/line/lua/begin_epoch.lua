@@ -33,6 +33,9 @@ end
 redis.call('HSET', gate, 'revision', ARGV[1], 'status', ARGV[2], 'quota', ARGV[3], 'issued', ARGV[4],
   'opens_at', ARGV[5], 'closes_at', ARGV[6], 'sold_out', ARGV[7], 'epoch', ARGV[8], 'serving', ARGV[10],
   'begun', run_id, 'floor', whole(floor), 'last', whole(floor))
+local widest = redis.call('HMGET', gate, 'first_opens_at', 'last_closes_at')
+redis.call('HSET', gate, 'first_opens_at', whole(math.min(ARGV[5], widest[1] or ARGV[5])),
+  'last_closes_at', whole(math.max(ARGV[6], widest[2] or ARGV[6])))
 redis.call('HDEL', gate, 'run_id', 'heard', 'last_issued')
 if ARGV[12] ~= '' then redis.call('HSET', gate, 'last_issued', ARGV[12]) end
 return floor

@@ -17,6 +17,9 @@ if tonumber(ARGV[1]) < tonumber(known[1]) then return 0 end
 
 redis.call('HSET', gate, 'revision', ARGV[1], 'status', ARGV[2], 'quota', ARGV[3], 'issued', ARGV[4],
   'opens_at', ARGV[5], 'closes_at', ARGV[6], 'sold_out', sold_out)
+local widest = redis.call('HMGET', gate, 'first_opens_at', 'last_closes_at')
+redis.call('HSET', gate, 'first_opens_at', whole(math.min(ARGV[5], widest[1] or ARGV[5])),
+  'last_closes_at', whole(math.max(ARGV[6], widest[2] or ARGV[6])))
 if sold_out == '1' then
   if known[2] ~= '1' then
     redis.call('HSET', gate, 'sold_out_at', whole(clock_ms()))

@@ -1,6 +1,6 @@
 -- Restore a ticket that Redis lost at its old number, for a receipt whose signature the caller has checked.
 --
--- KEYS     1 gate   2 line   3 standby   4 results
+-- KEYS     1 gate   2 line   3 standby   4 results   5 late
 -- ARGV     1 user id   2 number   3 epoch of the receipt
 -- Returns  {answer, epoch, number, ahead, result, serving, grace_ms}, the first five as read_standing.lua; NO_TICKET
 --          when the number cannot be given; NO_GATE also when no epoch is open in this run of the server, or the gate
@@ -9,12 +9,12 @@
 --
 -- A user who has a ticket or a result keeps it: a receipt is worth nothing once its ticket was decided. A number is
 -- restored only if the counter can never give it again, and nobody has it. When the coupons are gone, the ticket goes
--- to standby.
+-- to standby. A ticket that comes after the wait for receipts is noted as late: higher numbers may have won before.
 --
 -- A receipt that is ahead of the counter proves that Redis lost data. The gate keeps the number of the receipt and the
 -- epoch ends, so that the next epoch begins above it. A repeat changes nothing.
 
-local gate, line, standby, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local gate, line, standby, results, late = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local user, number, receipt_epoch = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local NO_GATE, WAITING, DECIDED, STANDBY, NO_TICKET = 0, 1, 2, 3, 7
 
@@ -49,4 +49,5 @@ if known[4] == '1' then queue, answer = standby, STANDBY end
 redis.call('ZADD', queue, ARGV[2], user)
 local from, until_ms = tonumber(known[7]), tonumber(known[8])
 local grace_ms = from and clock_ms() < until_ms and until_ms - from or 0
+if grace_ms == 0 then redis.call('ZADD', late, ARGV[2], user) end
 return {answer, epoch, number, redis.call('ZRANK', queue, user), '', tonumber(known[6]), grace_ms}
