@@ -12,6 +12,7 @@ from webapp.line.types import Claimed, Gate, Head, Life, Policy, Reply, Restored
 from webapp.stores.script_redis import ScriptRedis
 
 KEPT_ASIDE = 1000
+NO_POLICY = [""] * 7
 WRITE_CHUNK = 1000
 READ_CHUNK = 1000
 
@@ -49,17 +50,18 @@ class Line:
         reply = self._run("read_head", [self.gate_key, self.line_key], [count])
         if not reply:
             return None
-        epoch, last, *pairs = reply
+        epoch, last, sold_out, *pairs = reply
         tickets, malformed = told_apart(zip(pairs[::2], pairs[1::2], strict=True))
-        return Head(int(epoch), int(last), tickets, malformed)
+        return Head(int(epoch), int(last), sold_out == "1", tickets, malformed)
 
-    def settle(self, policy: Policy, settled: Iterable[Settled]) -> int:
-        """Copy a committed batch into Redis and return how many tickets left the line; a repeat changes nothing."""
+    def settle(self, policy: Policy | None, settled: Iterable[Settled]) -> int:
+        """Copy a committed batch into Redis and return how many tickets left the line; a repeat changes nothing.
+
+        The policy is that of the row after the commit; without one the gate is left alone.
+        """
         keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
-        flat = [part for ticket in settled for part in ticket]
-        return int(
-            self._run("settle_batch", keys, [policy.revision, policy.issued, int(policy.sold_out), *flat])
-        )
+        row = policy.args() if policy else NO_POLICY
+        return int(self._run("settle_batch", keys, [*row, *(part for ticket in settled for part in ticket)]))
 
     def to_standby(self) -> int:
         """Move all tickets of the line to standby if the gate says sold out; return how many."""
@@ -261,3 +263,15 @@ class Line:
 
     def _run(self, name: str, keys: list[str], args: list[Any]) -> Any:
         return self.redis.run_script(name, keys, args)
+
+
+def to_be_served(connection: ScriptRedis, coupons_left: Mapping[int, bool]) -> list[int]:
+    """Return the coupons in whose lines somebody waits, or stands in standby while coupons are left.
+
+    It takes one round trip for all of them. Raises redis.RedisError.
+    """
+    with connection.pipeline(transaction=False) as pipe:
+        for coupon_id, left in coupons_left.items():
+            line = Line(connection, coupon_id)
+            pipe.exists(line.line_key, *([line.standby_key] if left else []))
+        return [coupon_id for coupon_id, found in zip(coupons_left, pipe.execute(), strict=True) if found]

@@ -71,10 +71,14 @@ class Waiting(NamedTuple):
 
 @dataclass(frozen=True)
 class Head:
-    """The first tickets of a line. `malformed` are members whose scores are no numbers of tickets."""
+    """The first tickets of a line, and whether its gate says sold out.
+
+    `malformed` are members whose scores are no numbers of tickets.
+    """
 
     epoch: int
     last: int
+    sold_out: bool
     tickets: list[Waiting]
     malformed: list[str]
 
@@ -110,7 +114,7 @@ class Policy:
         return self.quota is not None and self.issued >= self.quota
 
     def args(self) -> list[str | int]:
-        """Return the first arguments of publish.lua and begin_epoch.lua."""
+        """Return the first arguments of publish.lua, settle_batch.lua and begin_epoch.lua."""
         quota = "" if self.quota is None else self.quota
         return [
             self.revision,

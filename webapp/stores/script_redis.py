@@ -21,7 +21,8 @@ from redis.exceptions import NoScriptError, ReadOnlyError
 from redis.retry import Retry
 
 ROOMS = Path(__file__).parents[1]
-"""The rooms, each with or without scripts in `lua/`. `stores/lua/prelude.lua` is put in front of every script."""
+"""The rooms, each with or without scripts in `lua/`. `stores/lua/prelude.lua` is put in front of every script, and then
+the prelude of its own room."""
 Connection = Any
 """A connection of redis-py, whose types do not fit its own pools."""
 TRIED_AGAIN = (redis.ConnectionError, redis.TimeoutError, ReadOnlyError)
@@ -119,8 +120,9 @@ def _ask(connection: Connection, name: str, keys: Sequence[str], args: Sequence[
 def script(name: str) -> tuple[str, str]:
     """Return the text of `lua/<name>.lua` as Redis gets it, and its digest."""
     # Each room keeps its scripts in a lua/ of its own, and no two scripts have one name.
-    paths = (ROOMS / "stores/lua/prelude.lua", next(ROOMS.glob(f"*/lua/{name}.lua")))
-    text = "".join(path.read_text() for path in paths)
+    path = next(ROOMS.glob(f"*/lua/{name}.lua"))
+    preludes = {ROOMS / "stores/lua/prelude.lua": None, path.with_name("prelude.lua"): None}
+    text = "".join(each.read_text() for each in (*preludes, path) if each.exists())
     return text, sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
