@@ -8,7 +8,7 @@ import redis
 from webapp.line.keys import BELL_MS, BUCKET_MS
 from webapp.line.reading import gate_from, is_below, printable, raw, told_apart
 from webapp.line.results import RESULT
-from webapp.line.types import Claimed, Gate, Head, Life, Policy, Reply, Settled, Standing, Waiting
+from webapp.line.types import Claimed, Gate, Head, Life, Policy, Reply, Restored, Settled, Standing, Waiting
 from webapp.stores.script_redis import ScriptRedis
 
 KEPT_ASIDE = 1000
@@ -30,7 +30,7 @@ class Line:
         tag = f"{{coupon:{coupon_id}}}:"
         self.gate_key, self.line_key, self.standby_key = tag + "gate", tag + "line", tag + "standby"
         self.results_key, self.bell_key, self.arrivals_key = tag + "results", tag + "bell", tag + "arrivals"
-        self.malformed_key = tag + "malformed"
+        self.malformed_key, self.late_key = tag + "malformed", tag + "late"
 
     def claim(self, user_id: int) -> Claimed:
         """Give the user the next number, or the reply that they already have; a repeat changes nothing."""
@@ -97,20 +97,22 @@ class Line:
     def open_epoch(self, epoch: int, *, grace_ms: int = 0) -> bool:
         """Open an epoch that was begun, so that it gives numbers; return False, and change nothing, for another epoch.
 
-        Call it when SQL knows the epoch. Admission waits `grace_ms` for receipts, and up to twice as long while they
-        come in.
+        Call it when SQL knows the epoch. Admission waits `grace_ms` for receipts.
         """
         return bool(self._run("open_epoch", [self.gate_key], [epoch, grace_ms]))
 
-    def restore(self, user_id: int, *, number: int, epoch: int, next_ms: int = 0) -> Standing:
+    def restore(self, user_id: int, *, number: int, epoch: int) -> Restored:
         """Restore a lost ticket at its old number, if nobody has that number; a repeat changes nothing.
 
-        If admission waits for receipts, it waits `next_ms` longer, at most until grace_end. A receipt that is ahead of
-        the counter ends the epoch: the next caller begins a new one above it.
+        A receipt that is ahead of the counter ends the epoch: the next caller begins a new one above it.
         """
-        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
-        answer, *rest = self._run("restore_ticket", keys, [user_id, number, epoch, next_ms])
-        return Standing(Reply(answer), *rest)
+        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.late_key]
+        answer, *rest = self._run("restore_ticket", keys, [user_id, number, epoch])
+        return Restored(Reply(answer), *rest)
+
+    def await_receipts(self, grace_ms: int) -> bool:
+        """Have admission wait so long for receipts since the epoch was opened, if it still waits; return whether."""
+        return bool(self._run("await_receipts", [self.gate_key], [grace_ms]))
 
     def revoke(self, user_id: int, result: str, instead: str) -> bool:
         """Replace `result` by `instead` ("" for none), if Redis still holds it; return whether it did."""
@@ -119,7 +121,8 @@ class Line:
     def set_aside(self) -> int:
         """Set malformed keys and a malformed gate aside; return how many things that was."""
         keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.bell_key]
-        return int(self._run("set_aside", [*keys, self.arrivals_key, self.malformed_key], [KEPT_ASIDE]))
+        keys += [self.arrivals_key, self.malformed_key, self.late_key]
+        return int(self._run("set_aside", keys, [KEPT_ASIDE]))
 
     def set_members_aside(self, members: Iterable[str]) -> None:
         """Move members to `malformed` that are no user ids, or whose scores are no numbers of tickets."""
@@ -184,6 +187,10 @@ class Line:
     def standby(self) -> Iterator[Waiting]:
         return self._tickets(self.standby_key)
 
+    def late(self) -> Iterator[Waiting]:
+        """Yield the tickets that were restored after the wait for receipts: higher numbers may have won before."""
+        return self._tickets(self.late_key)
+
     def _tickets(self, key: str) -> Iterator[Waiting]:
         yield from told_apart(self.redis.zscan_iter(key, count=READ_CHUNK))[0]
 
@@ -209,6 +216,12 @@ class Line:
             return None
         return int(buckets[0]) * BUCKET_MS
 
+    def arrivals(self) -> list[tuple[int, int]]:
+        """Return the first number of each bucket of arrivals, and when the bucket began, in ms since 1970."""
+        buckets = self.redis.zscan_iter(self.arrivals_key, count=READ_CHUNK)
+        # A mark "unknown:…" is no bucket.
+        return [(int(number), int(name) * BUCKET_MS) for name, number in buckets if name.isdecimal()]
+
     def is_open(self) -> bool:
         """Return whether the epoch is open, in this run of the server."""
         return self.life().opened
@@ -223,6 +236,11 @@ class Line:
         """Set the bell when tickets wait and no bell is set; True tells the caller to enqueue one admission job."""
         return bool(self._run("ring_bell", [self.gate_key, self.line_key, self.bell_key], [BELL_MS]))
 
+    def bell_ms(self) -> int | None:
+        """Return in how many ms the bell expires, -1 for never, None when it is not set."""
+        ms = int(self.redis.pttl(self.bell_key))
+        return None if ms == -2 else ms
+
     def quiet_bell(self) -> None:
         """Delete the bell. Do so before reading the line: a ticket that comes later then rings again."""
         self.redis.delete(self.bell_key)
@@ -230,7 +248,7 @@ class Line:
     def forget(self) -> None:
         """Delete every key of this line. Only for coupons whose rows are deleted too."""
         keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.bell_key]
-        self.redis.delete(*keys, self.arrivals_key, self.malformed_key)
+        self.redis.delete(*keys, self.arrivals_key, self.malformed_key, self.late_key)
 
     def _run(self, name: str, keys: list[str], args: list[Any]) -> Any:
         return self.redis.run_script(name, keys, args)

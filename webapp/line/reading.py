@@ -35,19 +35,22 @@ def told_apart(pairs: Iterable[tuple[str, float]]) -> tuple[list[Waiting], list[
 def gate_from(now_ms: int, run_id: str, waiting: int, in_standby: int, flat: list[str]) -> Gate:
     """Return the gate from the reply of read_gate.lua. Raises KeyError or ValueError when a field cannot be read."""
     fields = dict(zip(flat[::2], flat[1::2], strict=True))
-    sold_out_at = fields.get("sold_out_at")
     return Gate(
         policy=_policy_from(fields),
         epoch=int(fields["epoch"]),
         last=int(fields["last"]),
         now_serving=int(fields["serving"]),
         sold_out=fields["sold_out"] == "1",
-        sold_out_at_ms=int(sold_out_at) if sold_out_at else None,
+        sold_out_at_ms=_number(fields, "sold_out_at"),
         floor=int(fields["floor"]),
         opened=fields.get("run_id") == run_id,
         begun=fields.get("begun") == run_id,
         was_opened="begun" not in fields,
         doubted=not fields.keys() & {"begun", "run_id"},
+        first_opens_at_ms=_number(fields, "first_opens_at"),
+        last_closes_at_ms=_number(fields, "last_closes_at"),
+        grace_from_ms=_number(fields, "grace_from"),
+        grace_until_ms=_number(fields, "grace_until"),
         waiting=waiting,
         in_standby=in_standby,
         now_ms=now_ms,
@@ -70,3 +73,7 @@ def _policy_from(fields: dict[str, str]) -> Policy:
         opens_at_ms=int(fields["opens_at"]),
         closes_at_ms=int(fields["closes_at"]),
     )
+
+
+def _number(fields: dict[str, str], name: str) -> int | None:
+    return int(fields[name]) if fields.get(name) else None

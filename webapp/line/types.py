@@ -40,7 +40,7 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Standing:
-    """The reply of read_standing.lua and restore_ticket.lua. `ahead`: tickets before it, in line or in standby."""
+    """The reply of read_standing.lua. `ahead`: tickets before it, in line or in standby."""
 
     reply: Reply
     epoch: int
@@ -51,6 +51,17 @@ class Standing:
     @property
     def readable(self) -> bool:
         return _is_readable(self)
+
+
+@dataclass(frozen=True)
+class Restored(Standing):
+    """The reply of restore_ticket.lua.
+
+    `grace_ms`: how long admission waits for receipts in all, 0 when it does not wait any more.
+    """
+
+    now_serving: int
+    grace_ms: int
 
 
 class Waiting(NamedTuple):
@@ -124,6 +135,9 @@ class Gate:
     be of the past. `begun`: its epoch was begun in this run, and gives no numbers yet. `was_opened`: it was opened
     once. `doubted`: it was ended on purpose, because it did not fit SQL or a receipt. `ahead_ms`: how far the latest
     instant in it is ahead of the clock, which was put back by as much at least; else 0.
+
+    `first_opens_at_ms`, `last_closes_at_ms`: the widest period that it had, None in a gate from before these fields.
+    Admission waits for receipts between the two ends of the grace.
     """
 
     policy: Policy
@@ -137,6 +151,10 @@ class Gate:
     begun: bool
     was_opened: bool
     doubted: bool
+    first_opens_at_ms: int | None
+    last_closes_at_ms: int | None
+    grace_from_ms: int | None
+    grace_until_ms: int | None
     waiting: int
     in_standby: int
     now_ms: int

@@ -13,6 +13,14 @@ local function bring_standby_back(line, standby)
   end
 end
 
+-- Keeps the first start and the last end that the gate ever had: by them the audit judges arrivals.
+local function widen_period(gate, opens_at, closes_at)
+  local known = redis.call('HMGET', gate, 'opens_at', 'closes_at', 'first_opens_at', 'last_closes_at')
+  redis.call('HSET', gate,
+    'first_opens_at', whole(math.min(opens_at, known[1] or opens_at, known[3] or opens_at)),
+    'last_closes_at', whole(math.max(closes_at, known[2] or closes_at, known[4] or closes_at)))
+end
+
 -- Copies a row of the coupon to its gate: ARGV 1 to 7, in the order of POLICY. Nothing else opens a gate that was sold
 -- out, so standby always comes back before anybody new. Only what differs is written.
 local function write_policy(gate, line, standby)
@@ -23,6 +31,7 @@ local function write_policy(gate, line, standby)
       table.insert(news, ARGV[i])
     end
   end
+  if known[5] ~= ARGV[5] or known[6] ~= ARGV[6] then widen_period(gate, ARGV[5], ARGV[6]) end
   if #news > 0 then redis.call('HSET', gate, unpack(news)) end
   local was, is = known[#POLICY], ARGV[#POLICY]
   if is == '0' then
