@@ -219,9 +219,11 @@ class Line:
     def life(self) -> Life:
         """Return the epoch that was begun in this run of the server, and whether it is open."""
         with self.redis.pipeline(transaction=False) as pipe:
+            # It changes nothing, and a server that has become a replica refuses it.
+            pipe.hdel(self.gate_key, "")
             pipe.hmget(self.gate_key, "epoch", "run_id", "begun")
             pipe.info("server")
-            (epoch, opened_in, begun_in), server = pipe.execute()
+            _, (epoch, opened_in, begun_in), server = pipe.execute()
         run_id = server["run_id"]
         # A gate of an earlier run may have lost its last numbers, so its epoch has ended.
         if not (epoch or "").isdecimal() or run_id not in (opened_in, begun_in):
