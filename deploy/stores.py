@@ -74,13 +74,16 @@ class Store:
 class Valkey(Store):
     """A Valkey with an append-only file, on a Unix socket that only this user may open, or on a port of 127.0.0.1.
 
-    `options` are further options of the server, and override these.
+    `options` are further options of the server, and override these; `program` is another server program.
     """
 
     name = "valkey"
 
-    def __init__(self, directory: Path, *, port: int = 0, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, directory: Path, *, port: int = 0, options: Sequence[str] = (), program: Path | None = None
+    ) -> None:
         super().__init__(directory)
+        self.program = program or valkey_binary()
         self.port = port
         self.options = options
         self.socket_path = directory / "valkey.sock"
@@ -102,7 +105,7 @@ class Valkey(Store):
             "",
         ]
         own = ["--port", str(self.port), "--dir", str(self.directory), "--loglevel", "warning"]
-        return [str(valkey_binary()), *own, *where, *policy, *self.options]
+        return [str(self.program), *own, *where, *policy, *self.options]
 
     def answers(self) -> bool:
         try:

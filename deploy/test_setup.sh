@@ -12,6 +12,7 @@ have() {
 have mariadbd && have mariadb-install-db || missing="$missing mariadb-server-core mariadb-client-core"
 have chromium || have chromium-browser || have google-chrome || missing="$missing chromium"
 have nginx || missing="$missing nginx-light"
+have redis-server || missing="$missing redis-server"
 have fc-list && [ -n "$(fc-list :lang=ko)" ] || missing="$missing fontconfig fonts-noto-cjk"
 
 if [ -z "$missing" ]; then
@@ -23,6 +24,8 @@ fi
 
 echo "installing for the tests:$missing" >&2
 export DEBIAN_FRONTEND=noninteractive
+# No service is started: the tests start their own.
+export RUNLEVEL=1
 # shellcheck disable=SC2086 # a list of names
 if ! { apt-get update -qq && apt-get install -qq --yes --no-install-recommends $missing; } >/dev/null; then
     echo "apt-get could not install all of:$missing" >&2

@@ -91,18 +91,19 @@ class Site:
         sweeper: bool = True,
         tamper: dict[str, str] | None = None,
         valkey_options: Sequence[str] = (),
+        program: Path | None = None,
         proxied: bool = False,
         embedded: bool = False,
         web_processes: int = 2,
     ) -> None:
         """`proxied` puts a proxy before each of the stores, through which our processes, and not the test, reach it.
 
-        `embedded` has SQLite in place of MariaDB.
+        `embedded` has SQLite in place of MariaDB; `program` is another server than Valkey.
         """
         self.embedded, self.web_processes = embedded, web_processes
         self.directory, self.mariadb = directory, mariadb
         self.kills = self.deaths = 0
-        self.valkey = Valkey(directory, port=free_port(), options=valkey_options)
+        self.valkey = Valkey(directory, port=free_port(), options=valkey_options, program=program)
         self.port = free_port()
         self.database = f"site{free_port()}"
         wrong = tamper or {}
@@ -182,13 +183,18 @@ class Site:
         assert self.redis_proxy is not None
         self.valkey.kill()
         self.kills += 1
-        self.valkey = replica
-        self.redis_proxy.target_port = replica.port
+        self.follow(replica)
         self.redis_proxy.cut()
+        line_redis().replicaof("NO", "ONE")
+
+    def follow(self, master: Valkey) -> None:
+        """Have new connections lead to another server; those of our processes to the old one stay open."""
+        assert self.redis_proxy is not None
+        self.valkey = master
+        self.redis_proxy.target_port = master.port
         for name, options in (("line", {"decode_responses": True}), ("bells", {})):
             self.app.extensions[name].connection_pool.disconnect()
-            self.app.extensions[name] = connect_redis(replica.url, **options)
-        line_redis().replicaof("NO", "ONE")
+            self.app.extensions[name] = connect_redis(master.url, **options)
 
     def is_ready(self) -> bool:
         """Whether every part that there should be answers."""

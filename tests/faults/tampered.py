@@ -29,7 +29,7 @@ from webapp.line.types import Claimed, Reply
 from webapp.models import Coupon
 from webapp.sale import admission as sale_admission
 from webapp.sale import epochs, locking, publishing, records
-from webapp.stores import script_redis, sql, sqlite
+from webapp.stores import pool, script_redis, sql, sqlite
 from webapp.stores.sql import db
 
 Wrapped = Callable[..., Any]
@@ -258,13 +258,20 @@ def no_ring_at_start() -> None:
 
 def patient_redis() -> None:
     """The client of redis-py with its own idea of how long to wait."""
-    connect = script_redis.redis.BlockingConnectionPool.from_url
+    connect = script_redis.FairPool.of
     ours = ("socket_timeout", "socket_connect_timeout", "timeout")
 
     def waiting(url: str, **options: Any) -> Any:
-        return connect(url, **{name: value for name, value in options.items() if name not in ours})
+        return connect(
+            url, **{name: value for name, value in options.items() if name not in ours}, timeout=20
+        )
 
-    script_redis.redis.BlockingConnectionPool.from_url = waiting  # type: ignore[method-assign]
+    script_redis.FairPool.of = waiting  # type: ignore[method-assign, assignment]
+
+
+def no_look_for_a_replica() -> None:
+    """Nobody notices that a server has become a replica."""
+    pool.is_demoted = lambda _: False
 
 
 def patient_sql() -> None:
@@ -346,6 +353,7 @@ GUARDS: dict[str, Callable[[], None]] = {
         "no_grace",
         "no_ring_at_start",
         "patient_redis",
+        "no_look_for_a_replica",
         "patient_sql",
         "note_standstills",
         "slow_machine",

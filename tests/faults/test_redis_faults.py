@@ -5,10 +5,9 @@ import time
 
 import pytest
 
-from deploy.processes import free_port, wait_until
-from deploy.stores import Valkey
+from deploy.processes import wait_until
 from tests.faults.history import Broken, History
-from tests.faults.proxy import Proxy
+from tests.faults.replica import Replica
 from webapp.line.line import Line
 from webapp.models import LIVE, PAUSED
 from webapp.sale.coupons import change_coupon
@@ -94,36 +93,6 @@ def failed_over(start, open_sale, *, noticed: bool = True) -> History:
             line_redis().hset(gate, "run_id", line_redis().info("server")["run_id"])
             site.redis_proxy.heal()
     return history
-
-
-class Replica:
-    """A replica of a site's Redis, reached through a proxy of its own. The site stops it, once it took over."""
-
-    def __init__(self, site) -> None:
-        self.link = Proxy(site.valkey.port)
-        self.site = site
-
-    def __enter__(self):
-        self.link.start()
-        directory = self.site.directory / "replica"
-        directory.mkdir()
-        options = ["--replicaof", f"127.0.0.1 {self.link.port}"]
-        self.valkey = Valkey(directory, port=free_port(), options=options)
-        self.valkey.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.site.valkey is not self.valkey:
-            self.valkey.stop()
-        self.link.stop()
-
-    def hears(self) -> bool:
-        """Whether it has all that was written before this."""
-        line_redis().incr("heard")
-        return bool(line_redis().wait(1, 100))
-
-    def hear_no_more(self) -> None:
-        self.link.refuse()
 
 
 def flush(site, history: History) -> None:

@@ -27,7 +27,7 @@ def at_once(app, calls: list[Callable[[], Any]]) -> list[Any]:
     """Run every call in its own thread, all released at the same moment, and return their results in order."""
     gate = threading.Barrier(len(calls))
     # A process of ours has no thousand threads: those of a test may wait longer for a connection.
-    app.extensions["line"].connection_pool.timeout = app.extensions["line"].wait_s = 30
+    app.extensions["line"].connection_pool.timeout = 30
 
     def run(call: Callable[[], Any]) -> Any:
         with app.app_context():

@@ -14,6 +14,7 @@ from jobs.sweeper import sweep, swept_coupons
 from tests.builders import failing, make_coupon, make_users, sign_in
 from webapp.line.keys import BELL_MS, BUCKET_MS
 from webapp.line.line import Line
+from webapp.line.types import Life
 from webapp.models import Coupon, CouponIssue, utcnow
 from webapp.sale import admission, audit, claims, coupons, publishing, redeeming
 from webapp.sale import epochs as sale_epochs
@@ -375,3 +376,17 @@ def test_a_sweep_that_changes_nothing_writes_nothing_but_that_the_sweeper_lives(
     sweep()
     assert grown() == alone
     assert alone < 200
+
+
+# Failover
+
+
+def test_a_server_that_takes_over_while_an_epoch_begins_keeps_the_epoch_that_it_has(monkeypatch):
+    coupon = make_coupon()
+    sale_epochs.ensure_open(coupon)
+    before = db.session.execute(select(Coupon.epoch, Coupon.last_number)).one()
+    monkeypatch.setattr(Line, "life", lambda _line: Life(None, False))
+    with pytest.raises(Refused, match="busy"):
+        sale_epochs.ensure_open(coupon)
+    db.session.rollback()
+    assert db.session.execute(select(Coupon.epoch, Coupon.last_number)).one() == before

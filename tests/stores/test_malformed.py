@@ -444,8 +444,7 @@ def test_control_a_job_that_is_read_as_rq_reads_it_ends_the_worker(app, monkeypa
 def test_control_members_are_read_strictly(app, monkeypatch):
     app.extensions["line"].connection_pool.connection_kwargs["encoding_errors"] = "strict"
     app.extensions["line"].connection_pool.disconnect()
-    app.extensions["line"]._free.clear()
-    app.extensions["line"]._unmade = 50
+    app.extensions["line"].connection_pool.reset()
     assert stuck(app, "a member that is no text")
 
 

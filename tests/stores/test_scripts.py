@@ -54,9 +54,9 @@ def test_a_connection_that_was_cut_is_made_anew(client):
 
 def test_a_kept_connection_that_falls_silent_is_made_anew(client):
     ring(client)
-    connection = client._take()
+    connection = client.connection_pool.take()
     connection.send_command("CLIENT", "REPLY", "OFF")
-    client._give_back(connection)
+    client.connection_pool.give_back(connection)
     assert ring(client) == 0
 
 
@@ -72,7 +72,7 @@ def test_a_new_connection_that_is_silent_is_not_tried_twice():
 
 
 def test_many_threads_share_few_connections_and_all_get_their_turn(client):
-    client.wait_s = 10
+    client.connection_pool.timeout = 10
     done: list[int] = []
     threads = [threading.Thread(target=lambda: done.append(ring(client))) for _ in range(100)]
     for thread in threads:
@@ -83,31 +83,32 @@ def test_many_threads_share_few_connections_and_all_get_their_turn(client):
 
 
 def test_whoever_waited_first_gets_the_next_connection(client):
-    client.wait_s = 10
-    held = [client._take(), client._take()]
+    client.connection_pool.timeout = 10
+    held = [client.connection_pool.take(), client.connection_pool.take()]
     order: list[int] = []
 
     def wait(number: int) -> None:
-        with client._connection():
-            order.append(number)
+        connection = client.connection_pool.take()
+        order.append(number)
+        client.connection_pool.give_back(connection)
 
     threads = [threading.Thread(target=wait, args=(number,)) for number in range(5)]
     for number, thread in enumerate(threads, 1):
         thread.start()
-        while len(client._turns) < number:
+        while len(client.connection_pool._turns) < number:
             time.sleep(0.001)
-    client._give_back(held.pop())
+    client.connection_pool.give_back(held.pop())
     for thread in threads:
         thread.join()
-    client._give_back(held.pop())
+    client.connection_pool.give_back(held.pop())
     assert order == [0, 1, 2, 3, 4]
 
 
 def test_a_wait_in_vain_is_an_error_and_leaves_no_turn_behind(client):
-    client.wait_s = 0.01
-    held = [client._take(), client._take()]
+    client.connection_pool.timeout = 0.01
+    held = [client.connection_pool.take(), client.connection_pool.take()]
     with pytest.raises(redis.ConnectionError, match="every connection is in use"):
         ring(client)
     for connection in held:
-        client._give_back(connection)
+        client.connection_pool.give_back(connection)
     assert ring(client) == 0

@@ -20,6 +20,7 @@ from redis.retry import Retry
 
 from webapp.accounts.networks import network_of_request
 from webapp.models import User
+from webapp.stores.pool import FairPool
 from webapp.stores.swallowed import swallow
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,8 @@ TRIES = RateLimitItemPerMinute(5)
 def init_app(app: Flask) -> None:
     """Count in the Redis of the lines. Nothing is sent before the first use, and a reply is awaited 0.8 s at most."""
     url = app.config["REDIS_URL"]
-    pool = redis.ConnectionPool.from_url(
-        url, socket_timeout=0.5, socket_connect_timeout=0.3, retry=Retry(NoBackoff(), 0)
+    pool = FairPool.of(
+        url, timeout=0.3, socket_timeout=0.5, socket_connect_timeout=0.3, retry=Retry(NoBackoff(), 0)
     )
     app.extensions["throttle"] = FixedWindowRateLimiter(RedisStorage(url, connection_pool=pool))
 

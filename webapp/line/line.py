@@ -228,6 +228,8 @@ class Line:
 
     def life(self) -> Life:
         """Return the epoch that was begun in this run of the server, and whether it is open."""
+        # It changes nothing, and a server that has become a replica refuses it.
+        self.redis.hdel(self.gate_key, "")
         gate = self.gate()
         # A gate of an earlier run may have lost its last numbers, so its epoch has ended.
         return Life(gate.epoch, gate.opened) if gate and (gate.opened or gate.begun) else Life(None, False)

@@ -91,7 +91,8 @@ def ensure_open(coupon_id: int) -> None:
     The gate is written first and opened after the commit, so that no number is given in an epoch of which SQL does not
     know. A process that dies in between leaves a gate that gives none: the next caller opens it, or begins anew.
 
-    Raises Refused(not_found) for an unknown coupon or a draft; SQLAlchemyError, redis.RedisError.
+    Raises Refused(not_found) for an unknown coupon or a draft, Refused(busy) when Redis fails over meanwhile;
+    SQLAlchemyError, redis.RedisError.
     """
     line = Line(line_redis(), coupon_id)
     set_aside(coupon_id)
@@ -124,6 +125,9 @@ def _begin_epoch(lock: CouponLock, line: Line) -> int:
         last_issued=issued,
         step=EPOCH_STEP if epoch > 1 else 0,
     )
+    if floor is None:
+        # Another server took over since the gate was looked at, and there an epoch is open.
+        raise Refused("busy", retry_ms=1000)
     connection.execute(update(Coupon).where(Coupon.id == coupon.id).values(epoch=epoch, last_number=floor))
     if epoch > 1:
         log.warning("coupon %s: epoch %s begins above number %s", coupon.id, epoch, floor)

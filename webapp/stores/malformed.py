@@ -14,6 +14,7 @@ from rq.exceptions import DeserializationError, TimeoutFormatError
 from rq.utils import as_text
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
+from webapp.stores.pool import code_of
 from webapp.stores.script_redis import line_redis
 from webapp.stores.swallowed import swallow
 
@@ -34,6 +35,8 @@ ERRORS = (
     redis.ResponseError,
 )
 """The errors that reading malformed data ends in."""
+NOT_ALLOWED = "can't run this command"
+"""What Redis 6.2 and 7 say, without a code, when the user may not run a command of a script."""
 
 
 class Malformed(ValueError):
@@ -41,9 +44,13 @@ class Malformed(ValueError):
 
 
 def is_malformed(error: Exception) -> bool:
-    """Say whether the error is about data in Redis, and not about Redis itself."""
+    """Say whether the error is about data in Redis, and not about Redis itself.
+
+    An error about Redis has a class of its own (out of memory, loading …) or, inside a script, a code of its own.
+    """
     if isinstance(error, redis.ResponseError):
-        return type(error) is redis.ResponseError  # its subclasses are: read only, out of memory, loading …
+        plain = type(error) is redis.ResponseError and NOT_ALLOWED not in str(error)
+        return plain and code_of(error) in ("", "ERR", "WRONGTYPE")
     return isinstance(error, ERRORS)
 
 

@@ -4,10 +4,7 @@ Every click and most polls are one script. redis-py's own way to run a script (p
 several times as long as the script itself; `make bench ARGS=claims` compares our way with `redis-benchmark`.
 """
 
-import threading
-from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from hashlib import sha1
 from pathlib import Path
@@ -17,39 +14,21 @@ import redis
 from flask import current_app
 from hiredis import pack_command
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ReadOnlyError
+from redis.exceptions import NoScriptError
 from redis.retry import Retry
+
+from webapp.stores.pool import Connection, FairPool
 
 ROOMS = Path(__file__).parents[1]
 """The rooms, each with or without scripts in `lua/`. `stores/lua/prelude.lua` is put in front of every script, and then
 the prelude of its own room."""
-Connection = Any
-"""A connection of redis-py, whose types do not fit its own pools."""
-TRIED_AGAIN = (redis.ConnectionError, redis.TimeoutError, ReadOnlyError)
-
-
-class _Turn:
-    """A caller that waits for a connection. The next caller that gives one back hands it over."""
-
-    def __init__(self) -> None:
-        self.come = threading.Event()
-        self.connection: Connection = None
+TRIED_AGAIN = (redis.ConnectionError, redis.TimeoutError)
 
 
 class ScriptRedis(redis.Redis):
-    """A client with `run_script`, which has connections of its own and keeps them open.
+    """A client with `run_script`. Scripts and all other commands share the connections of one pool."""
 
-    A caller that finds all of them in use waits; the connections go to the callers in the order in which they came.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        pool: Any = self.connection_pool
-        self.wait_s = pool.timeout
-        self._unmade = pool.max_connections
-        self._free: list[Connection] = []
-        self._turns: deque[_Turn] = deque()
-        self._lock = threading.Lock()
+    connection_pool: FairPool
 
     def run_script(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run the script `<name>.lua` of any room's `lua/` and return its reply.
@@ -57,50 +36,28 @@ class ScriptRedis(redis.Redis):
         A script whose reply was lost runs a second time, on a new connection, so a repeat must change nothing. After
         SCRIPT FLUSH the script is loaded again. Raises redis.RedisError.
         """
-        with self._connection() as connection:
-            kept = connection.is_connected
-            try:
-                return _ask(connection, name, keys, args)
-            except TRIED_AGAIN as error:
-                connection.disconnect()
-                if isinstance(error, redis.TimeoutError) and not kept:
-                    raise  # a new connection got no answer, so another one would get none either
-                return _ask(connection, name, keys, args)
-
-    @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        connection = self._take()
+        connection = self.connection_pool.take()
         try:
-            yield connection
+            return _ask_twice(connection, name, keys, args)
+        except redis.ResponseError:
+            raise  # a whole reply was read
+        except BaseException:
+            # A reply that is still on its way would be taken for that to the next script.
+            connection.disconnect()
+            raise
         finally:
-            self._give_back(connection)
+            self.connection_pool.give_back(connection)
 
-    def _take(self) -> Connection:
-        with self._lock:
-            if self._free:
-                return self._free.pop()
-            # Connections are made when they are needed first: a small site has few.
-            if self._unmade:
-                self._unmade -= 1
-                return self.connection_pool.make_connection()
-            turn = _Turn()
-            self._turns.append(turn)
-        if not turn.come.wait(self.wait_s):
-            with self._lock:
-                # If the turn is gone, a connection was handed over just after the time was up: use it.
-                if turn in self._turns:
-                    self._turns.remove(turn)
-                    raise redis.ConnectionError("every connection is in use")
-        return turn.connection
 
-    def _give_back(self, connection: Connection) -> None:
-        with self._lock:
-            if not self._turns:
-                self._free.append(connection)
-                return
-            turn = self._turns.popleft()
-            turn.connection = connection
-        turn.come.set()
+def _ask_twice(connection: Connection, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+    kept = connection.is_connected
+    try:
+        return _ask(connection, name, keys, args)
+    except TRIED_AGAIN as error:
+        connection.disconnect()
+        if isinstance(error, redis.TimeoutError) and not kept:
+            raise  # a new connection got no answer, so another one would get none either
+        return _ask(connection, name, keys, args)
 
 
 def _ask(connection: Connection, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
@@ -138,14 +95,13 @@ def connect_redis(url: str, **options: Any) -> ScriptRedis:
     and 0.7 s for its reply. A connection sends no commands of its own before the first (no HELLO, no CLIENT SETINFO, no
     PING), because each would add to that.
     """
-    pool = redis.BlockingConnectionPool.from_url(
+    pool = FairPool.of(
         url,
         max_connections=CONNECTIONS,
         timeout=0.4,
         socket_timeout=0.7,
         socket_connect_timeout=0.3,
         retry=Retry(NoBackoff(), 1),
-        retry_on_error=[ReadOnlyError],
         protocol=2,
         driver_info=None,
         **options,

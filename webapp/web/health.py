@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.models import Coupon
 from webapp.stores import malformed, swallowed
-from webapp.stores.malformed import going_on
+from webapp.stores.malformed import NOT_ALLOWED, going_on
 from webapp.stores.queue import SWEEPER_ALIVE_KEY, bell_queue
 from webapp.stores.script_redis import ScriptRedis, line_redis
 from webapp.stores.sql import db
@@ -21,13 +21,16 @@ bp = Blueprint("health", __name__)
 PROBE_KEY, PROBE_MS = "probe", 1000
 READ_ONLY = "read only"
 REDIS_SAYS = {
-    **dict.fromkeys(("ReadOnlyError", "READONLY"), READ_ONLY),
+    "Link with MASTER": "its master is away",
+    **dict.fromkeys(("Demoted", "READONLY"), READ_ONLY),
     **dict.fromkeys(("OutOfMemoryError", "OOM"), "full"),
     **dict.fromkeys(("BusyLoadingError", "LOADING"), "loading its file"),
-    **dict.fromkeys(("AuthenticationError", "NoPermissionError", "NOAUTH", "NOPERM"), "no permission"),
+    **dict.fromkeys(
+        ("AuthenticationError", "NoPermissionError", "NOAUTH", "NOPERM", "ACL failure", NOT_ALLOWED),
+        "no permission",
+    ),
     "MISCONF": "cannot save",
     "NOREPLICAS": "too few replicas",
-    "MASTERDOWN": "its master is away",
     "BUSY": "held up by a script",
 }
 SQL_SAYS = {

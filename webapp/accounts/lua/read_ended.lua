@@ -4,8 +4,12 @@
 -- ARGV     1 life that the reader knows ("" = none)   2 score up to which it has read   3 most entries
 -- Returns  {life, entry, score, entry, score, ...}; from the beginning when the reader knows another life
 --          {run_id} when the set is not complete: there is no life, or it is of an earlier run of the server
+--          an error READONLY from a server that has become a replica: what it knows may be old
 
 local ended, life = KEYS[1], redis.call('GET', KEYS[2])
+if string.find(redis.call('INFO', 'replication'), 'role:slave', 1, true) then
+  return redis.error_reply('READONLY this server has become a replica')
+end
 local run_id = this_run()
 if not life or string.match(life, '%w+') ~= run_id then return {run_id} end
 local after = life == ARGV[1] and '(' .. ARGV[2] or '-inf'
