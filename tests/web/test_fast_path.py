@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
@@ -443,6 +444,29 @@ def test_a_message_in_the_session_is_shown_by_the_app(client, fast_path, signed_
         session["_flashes"] = [("message", "Hello there")]
     assert "Hello there" in page(client, coupon).text
     assert "Hello there" not in page(client, coupon).text
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_page_of_after_the_start_is_not_kept_for_others(app, client, fast_path, signed_in, monkeypatch):
+    """The public numbers are up to a quarter of a second old, and said that it had not begun."""
+    coupon, other = make_coupon(), app.test_client()
+    sign_in(other, make_user())
+    before = replace(tickets.kept_status(coupon).status, state="scheduled", last=0)
+    old = SimpleNamespace(status=before)
+    monkeypatch.setattr("webapp.web.fast.path.kept_status", lambda _coupon_id: old)
+    number = claims.claim(coupon, signed_in).number
+    assert f'data-number="{number}"' in page(client, coupon).text
+    assert 'data-number="' not in page(other, coupon).text
+    assert fast_path.pages == {}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_page_before_the_start_names_nobody(client, fast_path, signed_in):
+    """It is the same for all; every other page says whose receipts to look for."""
+    assert 'data-user="-"' in page(client, early(signed_in)).text
+    assert f'data-user="{signed_in}"' in page(client, make_coupon()).text
+    assert f'data-user="{signed_in}"' in page(client, waiting(signed_in)).text
+    assert f'data-user="{signed_in}"' in page(client, sold_out(signed_in)).text
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -56,6 +56,7 @@ OTHER = "other"
 """Every request that none of the answers is for."""
 ADDRESS = re.compile(r"/coupons/([1-9][0-9]{0,17})(?:/(claim|ticket|serving))?")
 TOKEN = re.compile(rb'name="csrf_token" value="([^"]+)"')
+SCHEDULED = b'data-state="scheduled"'
 RECEIPT_BEGINS = b'"receipt": "'
 """The last that a refusal of the app says in JSON."""
 FIRST_WAIT_S = 0.5
@@ -194,7 +195,9 @@ class FastPath:
             self.pages[key] = old._replace(fresh_until=until)
         answer = ask_app(self.plain, environ)
         token = TOKEN.search(answer.body)
-        if answer.status == "200 OK" and token and "Set-Cookie" not in dict(answer.headers):
+        # The start may just have passed: then the page is the visitor's own.
+        same = token and SCHEDULED in answer.body and "Set-Cookie" not in dict(answer.headers)
+        if answer.status == "200 OK" and token and same:
             self.pages[key] = Page(until, _without_length(answer.headers), answer.body.split(token[1]))
         return answer
 
