@@ -126,6 +126,7 @@ def line_status(coupon_id: int) -> LineStatus:
         sold_out_at_ms=gate.sold_out_at_ms,
         waiting=gate.waiting,
         floor=gate.floor,
+        in_standby=gate.in_standby,
     )
 
 

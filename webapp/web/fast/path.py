@@ -170,7 +170,7 @@ class FastPath:
         if not takes_page(environ):
             raise PassedOn("another type")
         serving = kept_status(coupon_id).status
-        if serving.state != "scheduled" or serving.last:
+        if serving.state != "scheduled" or not serving.untouched:
             raise PassedOn("not before the start")
         operator = session.visitor.is_operator
         key = PageKey(coupon_id, operator, language_of(environ), is_secure(environ))
