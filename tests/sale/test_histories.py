@@ -14,7 +14,7 @@ from jobs.sweeper import sweep, swept_coupons
 from tests.builders import failing, make_coupon, make_users, sign_in
 from webapp.line.keys import BELL_MS, BUCKET_MS
 from webapp.line.line import Line
-from webapp.models import Coupon, CouponIssue, utcnow
+from webapp.models import Coupon, CouponIssue, Revocation, utcnow
 from webapp.sale import admission, audit, claims, coupons, publishing, redeeming
 from webapp.sale import epochs as sale_epochs
 from webapp.sale.outcomes import Refused
@@ -42,6 +42,11 @@ def holders(coupon: int) -> list[int]:
 
 def code_of(coupon: int, user: int) -> str:
     return claims.standing(coupon, user).code
+
+
+def holder_code(coupon: int) -> str:
+    with db.engine.connect() as connection:
+        return connection.scalars(select(CouponIssue.code).where(CouponIssue.coupon_id == coupon)).one()
 
 
 def states(coupon: int, users: list[int]) -> list[str]:
@@ -164,6 +169,38 @@ def test_a_number_that_comes_with_somebody_rejected_before_is_skipped_for_a_reas
     claim_and_admit(coupon, users)
     assert holders(coupon) == [users[1]]
     assert audit.run(coupon).ok
+
+
+def long_ago() -> None:
+    """Let the revocations be older than a sweep repeats."""
+    with db.engine.begin() as connection:
+        connection.execute(update(Revocation).values(revoked_at=utcnow() - timedelta(hours=1)))
+
+
+def test_a_worker_that_settles_an_hour_after_a_revocation_shows_no_issue():
+    coupon, (user,) = make_coupon(quota=1), make_users(1)
+    late: list[tuple[object, ...]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Line, "settle", lambda _line, *batch: late.append(batch))
+        claim_and_admit(coupon, [user])
+    redeeming.revoke(holder_code(coupon), None, "fraud")
+    sweep()
+    long_ago()
+    line_of(coupon).settle(*late[0])
+    assert states(coupon, [user]) == ["rejected"]
+    sweep()
+    assert line_of(coupon).gate().policy.issued == 0
+    assert audit.run(coupon).ok
+
+
+def test_a_revocation_is_told_however_long_redis_was_away():
+    coupon, holder, _ = sold_out()
+    sweep()
+    with broken_off(publishing, "publish_revocation"):
+        redeeming.revoke(code_of(coupon, holder[0]), None, "fraud")
+    long_ago()
+    sweep()
+    assert states(coupon, holder) == ["rejected"]
 
 
 # Standby comes back first
