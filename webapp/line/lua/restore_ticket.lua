@@ -5,9 +5,12 @@
 -- Returns  {answer, epoch, number, ahead, result}, as read_standing.lua; NO_TICKET when the number cannot be given;
 --          NO_GATE also when no epoch is open in this run of the server, or the gate knows less than the receipt
 --
--- A user who has a ticket or a result keeps it: a receipt is worth nothing once its ticket was decided. A number is
--- restored only if the counter can never give it again, and nobody has it. When the coupons are gone, the ticket goes
--- to standby. While admission waits for receipts, it also waits for the next one, until the gate's grace_end at most.
+-- A user who has a result keeps it: a receipt is worth nothing once its ticket was decided. A user who has a ticket
+-- keeps it too, or moves down to a lower number of the receipt. The number that is given up stays in the queue as
+-- "<user>:<number>", until the admission writes down why nobody has it; a batch that decides it meanwhile does so.
+-- A number is restored only if the counter can never give it again, and nobody has it. When the coupons are gone, the
+-- ticket goes to standby. While admission waits for receipts, it also waits for the next one, until the gate's
+-- grace_end at most.
 --
 -- A receipt that is ahead of the counter proves that Redis lost data. The gate keeps the number of the receipt and the
 -- epoch ends, so that the next epoch begins above it. A repeat changes nothing.
@@ -16,39 +19,48 @@ local gate, line, standby, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local user, number, receipt_epoch, next_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local NO_GATE, WAITING, DECIDED, STANDBY, NO_TICKET = 0, 1, 2, 3, 7
 
-local known = redis.call('HMGET', gate, 'epoch', 'last', 'floor', 'sold_out', 'grace_until', 'grace_end', 'run_id', 'grace_from')
-if not known[1] or known[7] ~= this_run() then
+local known = redis.call('HMGET', gate, 'epoch', 'last', 'floor', 'sold_out', 'run_id', 'grace_from', 'grace_until',
+  'grace_end')
+if not known[1] or known[5] ~= this_run() then
   return {NO_GATE, 0, 0, 0, ''}
 end
-local epoch, last = tonumber(known[1]), tonumber(known[2])
+local epoch, last, floor, sold_out = tonumber(known[1]), tonumber(known[2]), tonumber(known[3]), known[4] == '1'
+
+local function place()
+  for _, each in ipairs({{WAITING, line}, {STANDBY, standby}}) do
+    local answer, queue = each[1], each[2]
+    local has = redis.call('ZSCORE', queue, user)
+    if has then return {answer, epoch, tonumber(has), redis.call('ZRANK', queue, user), ''}, queue end
+  end
+  return {NO_TICKET, epoch, 0, 0, ''}
+end
 
 local result = redis.call('HGET', results, user)
 if result then return {DECIDED, epoch, 0, 0, result} end
-local held = redis.call('ZSCORE', line, user)
-if held then return {WAITING, epoch, tonumber(held), redis.call('ZRANK', line, user), ''} end
-held = redis.call('ZSCORE', standby, user)
-if held then return {STANDBY, epoch, tonumber(held), redis.call('ZRANK', standby, user), ''} end
+local held, queue = place()
+if queue and held[3] <= number then return held end
 
-if receipt_epoch > epoch or (receipt_epoch == epoch and number > last) then
+if not queue and (receipt_epoch > epoch or (receipt_epoch == epoch and number > last)) then
   redis.call('HSET', gate, 'epoch', ARGV[3], 'heard', ARGV[2])
   redis.call('HDEL', gate, 'run_id')
   return {NO_GATE, 0, 0, 0, ''}
 end
 -- The counter gives no number up to `last` again. Above the floor, the numbers of this epoch belong to others than the
 -- receipts of an earlier one.
-local highest = receipt_epoch == epoch and last or tonumber(known[3])
-if number > highest then return {NO_TICKET, epoch, 0, 0, ''} end
-for _, queue in ipairs({line, standby}) do
-  if redis.call('ZCOUNT', queue, ARGV[2], ARGV[2]) > 0 then return {NO_TICKET, epoch, 0, 0, ''} end
+if number > (receipt_epoch == epoch and last or floor) then return held end
+for _, each in ipairs({line, standby}) do
+  if redis.call('ZCOUNT', each, ARGV[2], ARGV[2]) > 0 then return held end
 end
-if known[4] == '1' then
-  redis.call('ZADD', standby, ARGV[2], user)
-  return {STANDBY, epoch, number, redis.call('ZRANK', standby, user), ''}
+
+if queue then
+  local given_up = whole(held[3])
+  redis.call('ZADD', queue, given_up, user .. ':' .. given_up)
 end
-redis.call('ZADD', line, ARGV[2], user)
-local now_ms, grace_until = clock_ms(), tonumber(known[5])
-if awaits_receipts(now_ms, known[8], grace_until) then
-  local until_ms = math.max(grace_until, math.min(now_ms + next_ms, tonumber(known[6] or known[5])))
-  redis.call('HSET', gate, 'grace_until', whole(until_ms))
+queue = queue or (sold_out and standby or line)
+redis.call('ZADD', queue, ARGV[2], user)
+local now_ms = clock_ms()
+if queue == line and awaits_receipts(now_ms, known[6], known[7]) then
+  local until_ms = math.min(now_ms + next_ms, tonumber(known[8] or known[7]))
+  redis.call('HSET', gate, 'grace_until', whole(math.max(tonumber(known[7]), until_ms)))
 end
-return {WAITING, epoch, number, redis.call('ZRANK', line, user), ''}
+return (place())
