@@ -21,10 +21,12 @@ from tests.builders import csrf_token, make_coupon, make_user, make_users, sessi
 from tests.conftest import Browser, close, settings
 from webapp import create_app
 from webapp.accounts.sessions import end_sessions
+from webapp.line.line import Line
 from webapp.models import Coupon, utcnow
 from webapp.sale import admission, claims, coupons, receipts
+from webapp.sale.epochs import EPOCH_STEP
 from webapp.sale.outcomes import Refused
-from webapp.stores.script_redis import connect_redis
+from webapp.stores.script_redis import connect_redis, line_redis
 from webapp.stores.sql import db
 from webapp.web import presenting
 from webapp.web.fast import kept
@@ -382,6 +384,36 @@ def test_the_page_is_made_once_and_everybody_gets_their_own_token(
     assert claim(client, coupon, accept=JSON, token=tokens[1]).status_code == 400
     for browser, token in zip((client, other), tokens, strict=True):
         assert claim(browser, coupon, accept=JSON, token=token).status_code == 200
+
+
+def start_anew(coupon: int) -> None:
+    """Have the line begin a new epoch, as after a restart of Redis: its counter stands at a million."""
+    Line(line_redis(), coupon).end_epoch()
+    tickets._kept_statuses.clear()
+    assert claims.line_status(coupon).last == EPOCH_STEP
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_page_is_shared_after_a_restart_of_redis_too(client, fast_path, signed_in, monkeypatch):
+    coupon = early(signed_in)
+    csrf_token(client)
+    start_anew(coupon)
+    monkeypatch.setattr("webapp.web.fast.path.STATUS_FRESH_S", 60)
+    page(client, coupon)
+    monkeypatch.setattr(fast_path, "plain", fail)
+    assert page(client, coupon).status_code == 200
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("queue", ["line_key", "standby_key"])
+def test_the_page_is_not_shared_where_somebody_has_a_number(client, fast_path, signed_in, queue):
+    coupon = early(signed_in)
+    line = Line(line_redis(), coupon)
+    start_anew(coupon)
+    line_redis().hset(line.gate_key, "sold_out", "1")  # or standby would be the line again
+    line_redis().zadd(getattr(line, queue), {"1": 1})
+    page(client, coupon)
+    assert fast_path.counts["page"]["not before the start"] == 1
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -104,7 +104,8 @@ class Line:
     def restore(self, user_id: int, *, number: int, epoch: int) -> Restored:
         """Restore a lost ticket at its old number, if nobody has that number; a repeat changes nothing.
 
-        A receipt that is ahead of the counter ends the epoch: the next caller begins a new one above it.
+        A user who has a ticket meanwhile moves down to a lower number, and keeps theirs before a higher one. A receipt
+        that is ahead of the counter ends the epoch: the next caller begins a new one above it.
         """
         keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.late_key]
         answer, *rest = self._run("restore_ticket", keys, [user_id, number, epoch])
@@ -195,20 +196,15 @@ class Line:
         yield from told_apart(self.redis.zscan_iter(key, count=READ_CHUNK))[0]
 
     def gate(self) -> Gate | None:
-        """Return the gate, the length of the line and Redis's clock; None when the gate is missing or malformed."""
-        with self.redis.pipeline(transaction=False) as pipe:
-            pipe.hgetall(self.gate_key)
-            pipe.zcard(self.line_key)
-            pipe.time()
-            try:
-                fields, waiting, (seconds, micros) = pipe.execute()
-                return gate_from(fields, waiting, seconds * 1000 + micros // 1000)
-            except (KeyError, ValueError):
-                return None
-            except redis.ResponseError as error:
-                if type(error) is not redis.ResponseError:
-                    raise  # a subclass is about Redis (read only, loading, full), not about the gate
-                return None
+        """Return the gate as it stands, open or not; None when it is missing or malformed."""
+        try:
+            return gate_from(*self._run("read_gate", [self.gate_key, self.line_key, self.standby_key], []))
+        except (KeyError, ValueError):
+            return None
+        except redis.ResponseError as error:
+            if type(error) is not redis.ResponseError:
+                raise  # a subclass is about Redis (read only, loading, full), not about the gate
+            return None
 
     def arrival(self, number: int) -> int | None:
         """Return when the number was given, in ms since 1970, BUCKET_MS exact; None when Redis does not know it."""
@@ -233,15 +229,9 @@ class Line:
 
     def life(self) -> Life:
         """Return the epoch that was begun in this run of the server, and whether it is open."""
-        with self.redis.pipeline(transaction=False) as pipe:
-            pipe.hmget(self.gate_key, "epoch", "run_id", "begun")
-            pipe.info("server")
-            (epoch, opened_in, begun_in), server = pipe.execute()
-        run_id = server["run_id"]
+        gate = self.gate()
         # A gate of an earlier run may have lost its last numbers, so its epoch has ended.
-        if not (epoch or "").isdecimal() or run_id not in (opened_in, begun_in):
-            return Life(None, False)
-        return Life(int(epoch), opened_in == run_id)
+        return Life(gate.epoch, gate.opened) if gate and (gate.opened or gate.begun) else Life(None, False)
 
     def set_bell(self) -> bool:
         """Set the bell when tickets wait and no bell is set; True tells the caller to enqueue one admission job."""

@@ -129,11 +129,15 @@ class Policy:
 
 @dataclass(frozen=True)
 class Gate:
-    """The gate, the number of tickets in line, and Redis's clock in ms since 1970, all of one instant.
+    """The gate, the numbers of tickets in line and in standby, and Redis's clock in ms since 1970, all of one instant.
 
-    `was_opened`: this epoch was opened once; only `Life.opened` says that it is open now. `doubted`: it was ended on
-    purpose, because it did not fit SQL or a receipt. `first_opens_at_ms`, `last_closes_at_ms`: the widest period that
-    it had, None in a gate from before these fields. Admission waits for receipts between the two ends of the grace.
+    `opened`: its epoch is open in this run of the server; of any other gate nothing is to be believed, because it may
+    be of the past. `begun`: its epoch was begun in this run, and gives no numbers yet. `was_opened`: it was opened
+    once. `doubted`: it was ended on purpose, because it did not fit SQL or a receipt. `ahead_ms`: how far the latest
+    instant in it is ahead of the clock, which was put back by as much at least; else 0.
+
+    `first_opens_at_ms`, `last_closes_at_ms`: the widest period that it had, None in a gate from before these fields.
+    Admission waits for receipts between the two ends of the grace.
     """
 
     policy: Policy
@@ -143,6 +147,8 @@ class Gate:
     sold_out: bool
     sold_out_at_ms: int | None
     floor: int
+    opened: bool
+    begun: bool
     was_opened: bool
     doubted: bool
     first_opens_at_ms: int | None
@@ -150,7 +156,9 @@ class Gate:
     grace_from_ms: int | None
     grace_until_ms: int | None
     waiting: int
+    in_standby: int
     now_ms: int
+    ahead_ms: int
 
 
 def _is_readable(found: "Claimed | Standing") -> bool:

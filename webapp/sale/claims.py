@@ -8,7 +8,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.line.line import Line
-from webapp.line.types import Claimed, Reply, Restored, Standing
+from webapp.line.types import Claimed, Gate, Reply, Restored, Standing
 from webapp.models import LineEvent, utcnow
 from webapp.sale.bells import ring
 from webapp.sale.epochs import proved_grace_ms, wait_for_gate
@@ -49,9 +49,9 @@ def standing(coupon_id: int, user_id: int) -> Ticket:
 def restore(coupon_id: int, user_id: int, *, number: int, epoch: int) -> Ticket:
     """Give a place back that Redis lost, for a receipt whose signature was checked; a repeat changes nothing.
 
-    A user with a ticket or a result gets that instead. The state is lost when the number is not free any more. A
-    receipt that is ahead of the counter proves that Redis lost data: a new epoch begins above it. Raises
-    Refused(not_found, busy), redis.RedisError.
+    A user with a result gets that instead, and so does one with a ticket of a lower number. The state is lost when the
+    number is not free any more. A receipt that is ahead of the counter proves that Redis lost data: a new epoch begins
+    above it. Raises Refused(not_found, busy), redis.RedisError.
     """
     line = Line(line_redis(), coupon_id)
     found = _asked(coupon_id, user_id, lambda: line.restore(user_id, number=number, epoch=epoch))
@@ -114,13 +114,7 @@ def _record_lost(coupon_id: int, user_id: int, number: int, epoch: int) -> None:
 
 def line_status(coupon_id: int) -> LineStatus:
     """Return the public numbers of the line, from Redis. Raises Refused(not_found, busy), redis.RedisError."""
-    line = Line(line_redis(), coupon_id)
-    gate = line.gate()
-    if gate is None:
-        wait_for_gate(coupon_id)
-        gate = line.gate()
-    if gate is None:
-        raise Refused("busy")
+    gate = _open_gate(coupon_id)
     policy = gate.policy
     return LineStatus(
         state=state_of(policy, now_ms=gate.now_ms),
@@ -135,7 +129,20 @@ def line_status(coupon_id: int) -> LineStatus:
         sold_out_at_ms=gate.sold_out_at_ms,
         waiting=gate.waiting,
         floor=gate.floor,
+        in_standby=gate.in_standby,
     )
+
+
+def _open_gate(coupon_id: int) -> Gate:
+    """Return the gate, which is made where it is missing or of the past."""
+    line = Line(line_redis(), coupon_id)
+    gate = line.gate()
+    if gate is None or not gate.opened:
+        wait_for_gate(coupon_id)
+        gate = line.gate()
+    if gate is None or not gate.opened:
+        raise Refused("busy")
+    return gate
 
 
 def arrival(coupon_id: int, number: int) -> int | None:

@@ -42,3 +42,9 @@ local function write_policy(gate, line, standby)
   end
 end
 
+-- Returns whether admission waits for receipts at this time: no longer than the wait can be. A clock that was put back to
+-- before the wait began would have it wait for ever so long, so that ends it.
+local function awaits_receipts(now_ms, grace_from, grace_until)
+  return now_ms >= (tonumber(grace_from) or math.huge) and now_ms < tonumber(grace_until)
+end
+

@@ -8,11 +8,11 @@
 local gate, line = KEYS[1], KEYS[2]
 local count = tonumber(ARGV[1])
 
-local known = redis.call('HMGET', gate, 'epoch', 'last', 'run_id', 'grace_until', 'sold_out')
+local known = redis.call('HMGET', gate, 'epoch', 'last', 'run_id', 'grace_from', 'grace_until', 'sold_out')
 if not known[1] or known[3] ~= this_run() then return {} end
 local head = {}
-if clock_ms() >= tonumber(known[4]) then
+if not awaits_receipts(clock_ms(), known[4], known[5]) then
   head = redis.call('ZRANGE', line, 0, count - 1, 'WITHSCORES')
 end
-for _, fact in ipairs({known[5], known[2], known[1]}) do table.insert(head, 1, fact) end
+for _, fact in ipairs({known[6], known[2], known[1]}) do table.insert(head, 1, fact) end
 return head

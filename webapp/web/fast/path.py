@@ -45,6 +45,7 @@ from webapp.web.pages.tickets import (
     SHOWN_REFUSALS,
     STATUS_FRESH_S,
     claimed_next_ms,
+    is_worth_more,
     kept_status,
     refusal_receipt,
     ticket_json,
@@ -153,7 +154,7 @@ class FastPath:
     def _ticket(self, coupon_id: int, environ: WSGIEnvironment) -> RawAnswer:
         user_id = self.sessions.read(environ).visitor.id
         ticket = claims.standing(coupon_id, user_id)
-        if ticket.state == "none" and "HTTP_X_TICKET_RECEIPT" in environ:
+        if is_worth_more(environ.get("HTTP_X_TICKET_RECEIPT", ""), ticket):
             raise PassedOn("with a receipt")
         return _private(ticket_json(coupon_id, user_id, ticket, ticket_next_ms(coupon_id, ticket)), environ)
 
@@ -171,7 +172,7 @@ class FastPath:
         if not takes_page(environ):
             raise PassedOn("another type")
         serving = kept_status(coupon_id).status
-        if serving.state != "scheduled" or serving.last:
+        if serving.state != "scheduled" or not serving.untouched:
             raise PassedOn("not before the start")
         operator = session.visitor.is_operator
         key = PageKey(coupon_id, operator, language_of(environ), is_secure(environ))
