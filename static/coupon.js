@@ -5,9 +5,11 @@
 // The other scripts of the page use `ask` and `put` of this one; without it the page works as it was rendered.
 const page = document.getElementById("coupon");
 const facts = page.dataset;
-const mine = Number(facts.number || 0);
-const receiptKey = `receipt:${facts.id}`;
-const room = `line:${facts.id}:${mine}`;
+const mine = +facts.number || 0;
+// Those who share a browser keep one receipt each; the last of all stands under the coupon alone.
+const keptKey = "receipt:" + facts.id;
+const receiptKey = keptKey + ":" + facts.user;
+const room = "line:" + facts.id + ":" + mine;
 const loadedAt = Date.now();
 const LIMIT_MS = 10_000;
 const LONGEST_PAUSE_MS = 30_000;
@@ -27,7 +29,7 @@ function attempt(action) {
 const channel = attempt(() => new BroadcastChannel(room));
 
 function put(name, text) {
-  for (const place of page.querySelectorAll(`[data-field=${name}]`)) {
+  for (const place of page.querySelectorAll("[data-field=" + name + "]")) {
     place.textContent = typeof text === "number" ? String(text).replace(/\B(?=(\d{3})+$)/g, ",") : text;
   }
 }
@@ -147,9 +149,9 @@ function hear(news) {
 }
 
 async function lookForLostPlace() {
-  const receipt = attempt(() => localStorage[receiptKey]);
+  const receipt = attempt(() => localStorage[receiptKey] || localStorage[keptKey]);
   if (!receipt) return;
-  if (!facts.signedIn) return show("kept");
+  if (!facts.user) return show("kept");
   const ticket = await askTicket(receipt).catch(({ retryMs }) => ({ retryMs: retryMs || 2000 }));
   if (ticket.retryMs) return setTimeout(lookForLostPlace, ticket.retryMs * (1 + Math.random()));
   if (ticket.number) return reload();
@@ -160,10 +162,10 @@ async function lookForLostPlace() {
 function keepReceipt({ receipt, next_ms }) {
   facts.receipt = receipt;
   facts.nextMs = next_ms;
-  attempt(() => (localStorage[receiptKey] = receipt));
+  attempt(() => (localStorage[receiptKey] = localStorage[keptKey] = receipt));
 }
 
-addEventListener("storage", ({ key, newValue }) => key === receiptKey && newValue && !mine && facts.signedIn && reload());
+addEventListener("storage", ({ key, newValue }) => key === receiptKey && newValue && !mine && reload());
 addEventListener("online", () => plan(0));
 addEventListener("updates", ({ detail: wanted }) => {
   clearTimeout(timer);

@@ -23,7 +23,7 @@ def codes_of_scripts() -> dict[str, str]:
     """Return each script without its comments, by room and name."""
     paths = (ROOT / "webapp").rglob("lua/*.lua")
     scripts = {f"{path.parts[-3]}/{path.stem}": path.read_text() for path in paths}
-    assert len(scripts) == 18
+    assert len(scripts) == 19
     return {
         name: "\n".join(row.split("--")[0] for row in text.splitlines()) for name, text in scripts.items()
     }
@@ -152,9 +152,18 @@ def test_settling_spares_a_ticket_whose_number_is_another(open_line):
 
 def test_issued_overrides_and_is_never_overridden(open_line):
     open_line.settle(policy(revision=2), [Settled("1", 1, "rejected:1:blocked")])
-    open_line.settle(policy(revision=3), [Settled("1", 1, "issued:1:AAAA")])
-    open_line.settle(policy(revision=4), [Settled("1", 1, "rejected:1:blocked")])
+    open_line.settle(policy(revision=3), [Settled("1", 2, "issued:2:AAAA")])
+    open_line.settle(policy(revision=4), [Settled("1", 2, "rejected:2:blocked")])
+    assert open_line.standing(1).result == "issued:2:AAAA"
+
+
+def test_a_rejection_of_the_same_number_stands_because_that_issue_was_revoked(open_line):
+    settled = [Settled("1", 1, "issued:1:AAAA"), Settled("2", 2, "issued:2:BBBB")]
+    open_line.settle(policy(revision=2, issued=2), settled[1:])
+    assert open_line.revoke(2, "issued:2:BBBB", "rejected:2:revoked: fraud")
+    open_line.settle(policy(revision=2, issued=2), settled)
     assert open_line.standing(1).result == "issued:1:AAAA"
+    assert open_line.standing(2).result == "rejected:2:revoked: fraud"
 
 
 def test_a_late_settle_does_not_put_the_gate_back(open_line):

@@ -15,10 +15,12 @@ from tests.builders import failing, make_coupon, make_users, sign_in
 from webapp.line.keys import BELL_MS, BUCKET_MS
 from webapp.line.line import Line
 from webapp.line.types import Life
-from webapp.models import Coupon, CouponIssue, utcnow
-from webapp.sale import admission, audit, claims, coupons, publishing, redeeming
+from webapp.models import Coupon, CouponIssue, Revocation, User, utcnow
+from webapp.sale import admission, audit, claims, coupons, publishing, receipts, redeeming
 from webapp.sale import epochs as sale_epochs
+from webapp.sale.epochs import EPOCH_STEP
 from webapp.sale.outcomes import Refused
+from webapp.sale.receipts import Receipt
 from webapp.stores.script_redis import line_redis
 from webapp.stores.sql import db
 from webapp.web.pages import tickets
@@ -43,6 +45,11 @@ def holders(coupon: int) -> list[int]:
 
 def code_of(coupon: int, user: int) -> str:
     return claims.standing(coupon, user).code
+
+
+def holder_code(coupon: int) -> str:
+    with db.engine.connect() as connection:
+        return connection.scalars(select(CouponIssue.code).where(CouponIssue.coupon_id == coupon)).one()
 
 
 def states(coupon: int, users: list[int]) -> list[str]:
@@ -167,6 +174,38 @@ def test_a_number_that_comes_with_somebody_rejected_before_is_skipped_for_a_reas
     assert audit.run(coupon).ok
 
 
+def long_ago() -> None:
+    """Let the revocations be older than a sweep repeats."""
+    with db.engine.begin() as connection:
+        connection.execute(update(Revocation).values(revoked_at=utcnow() - timedelta(hours=1)))
+
+
+def test_a_worker_that_settles_an_hour_after_a_revocation_shows_no_issue():
+    coupon, (user,) = make_coupon(quota=1), make_users(1)
+    late: list[tuple[object, ...]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Line, "settle", lambda _line, *batch: late.append(batch))
+        claim_and_admit(coupon, [user])
+    redeeming.revoke(holder_code(coupon), None, "fraud")
+    sweep()
+    long_ago()
+    line_of(coupon).settle(*late[0])
+    assert states(coupon, [user]) == ["rejected"]
+    sweep()
+    assert line_of(coupon).gate().policy.issued == 0
+    assert audit.run(coupon).ok
+
+
+def test_a_revocation_is_told_however_long_redis_was_away():
+    coupon, holder, _ = sold_out()
+    sweep()
+    with broken_off(publishing, "publish_revocation"):
+        redeeming.revoke(code_of(coupon, holder[0]), None, "fraud")
+    long_ago()
+    sweep()
+    assert states(coupon, holder) == ["rejected"]
+
+
 # Standby comes back first
 
 
@@ -244,6 +283,94 @@ def test_whoever_could_be_served_long_after_the_end_is_swept_although_redis_was_
     assert sweep() == 1
     admission.admit(coupon)
     assert states(coupon, standby) == ["issued", "sold_out"]
+
+
+# A press without a receipt
+
+
+def lost_and_pressed_again(*, quota: int, others: int) -> tuple[int, int, list[int]]:
+    """Have Redis lose a line, the first of it press again without a receipt, and others come; return them."""
+    coupon, users = make_coupon(quota=quota), make_users(1 + others)
+    claims.claim(coupon, users[0])
+    line_redis().flushall()
+    for user in [*users[1:], users[0]]:
+        claims.claim(coupon, user)
+    return coupon, users[0], users[1:]
+
+
+def test_a_receipt_moves_whoever_pressed_without_it_down_to_the_lower_number():
+    coupon, user, others = lost_and_pressed_again(quota=2, others=2)
+    moved = claims.restore(coupon, user, number=1, epoch=1)
+    assert (moved.state, moved.number, moved.ahead) == ("waiting", 1, 0)
+    assert claims.restore(coupon, user, number=EPOCH_STEP + 3, epoch=2) == moved
+    admission.admit(coupon)
+    assert states(coupon, [user, *others]) == ["issued", "issued", "sold_out"]
+    coupons.change_coupon(coupon, total_quantity=9)
+    claim_and_admit(coupon, make_users(1))
+    assert states(coupon, others) == ["issued", "issued"]
+    assert line_of(coupon).aside() == []
+    assert audit.run(coupon).ok
+
+
+def test_a_receipt_moves_somebody_in_standby_down_too():
+    coupon, user, others = lost_and_pressed_again(quota=1, others=2)
+    admission.admit(coupon)
+    moved = claims.restore(coupon, user, number=1, epoch=1)
+    assert (moved.state, moved.number, moved.missed_by) == ("sold_out", 1, 1)
+    coupons.change_coupon(coupon, total_quantity=2)
+    admission.admit(coupon)
+    assert states(coupon, [user, *others]) == ["issued", "issued", "sold_out"]
+    assert audit.run(coupon).ok
+
+
+@pytest.mark.parametrize(("number", "epoch"), [(2, 1), (EPOCH_STEP + 1, 2), (EPOCH_STEP + 2, 2)])
+def test_nobody_moves_to_a_number_that_another_has_or_that_is_no_lower(number, epoch):
+    coupon, user, others = lost_and_pressed_again(quota=9, others=1)
+    claims.restore(
+        coupon, others[0], number=2, epoch=1
+    )  # the other has moved, and left EPOCH_STEP + 1 behind
+    before = claims.standing(coupon, user)
+    assert claims.restore(coupon, user, number=number, epoch=epoch) == before
+    admission.admit(coupon)
+    assert audit.run(coupon).ok
+
+
+@pytest.mark.parametrize("blocked", [False, True], ids=["issued", "rejected"])
+def test_a_move_while_the_higher_number_is_being_decided_changes_nothing_of_it(blocked):
+    coupon, user, others = lost_and_pressed_again(quota=9, others=1)
+    if blocked:
+        with db.engine.begin() as connection:
+            connection.execute(update(User).where(User.id == user).values(blocked_at=utcnow()))
+    settle = Line.settle
+
+    def move_first(line: Line, *batch: object) -> int:
+        claims.restore(coupon, user, number=1, epoch=1)
+        return settle(line, *batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Line, "settle", move_first)
+        admission.admit(coupon)
+    admission.admit(coupon)
+    ticket = claims.standing(coupon, user)
+    assert (ticket.state, ticket.number) == ("rejected" if blocked else "issued", EPOCH_STEP + 2)
+    assert list(line_of(coupon).waiting()) == []
+    assert states(coupon, others) == ["issued"]
+    assert audit.run(coupon).ok
+
+
+def test_over_http_a_receipt_of_a_lower_number_is_heard(client):
+    coupon, user, _ = lost_and_pressed_again(quota=9, others=1)
+    sign_in(client, user)
+
+    def number_with(receipt: str) -> int:
+        answer = client.get(f"/coupons/{coupon}/ticket", headers={tickets.RECEIPT_HEADER: receipt})
+        return answer.json["number"]
+
+    key = client.application.config["SECRET_KEY"]
+    forged = receipts.sign("another key", Receipt(coupon, user, 1, 1))
+    for text in ("", "x", "1.2.3", forged, receipts.sign(key, Receipt(coupon, user, EPOCH_STEP + 9, 2))):
+        assert number_with(text) == EPOCH_STEP + 2
+    assert number_with(receipts.sign(key, Receipt(coupon, user, 1, 1))) == 1
 
 
 # A gate of the past

@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
@@ -20,10 +21,12 @@ from tests.builders import csrf_token, make_coupon, make_user, make_users, sessi
 from tests.conftest import Browser, close, settings
 from webapp import create_app
 from webapp.accounts.sessions import end_sessions
+from webapp.line.line import Line
 from webapp.models import Coupon, utcnow
 from webapp.sale import admission, claims, coupons, receipts
+from webapp.sale.epochs import EPOCH_STEP
 from webapp.sale.outcomes import Refused
-from webapp.stores.script_redis import connect_redis
+from webapp.stores.script_redis import connect_redis, line_redis
 from webapp.stores.sql import db
 from webapp.web import presenting
 from webapp.web.fast import kept
@@ -383,6 +386,36 @@ def test_the_page_is_made_once_and_everybody_gets_their_own_token(
         assert claim(browser, coupon, accept=JSON, token=token).status_code == 200
 
 
+def start_anew(coupon: int) -> None:
+    """Have the line begin a new epoch, as after a restart of Redis: its counter stands at a million."""
+    Line(line_redis(), coupon).end_epoch()
+    tickets._kept_statuses.clear()
+    assert claims.line_status(coupon).last == EPOCH_STEP
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_page_is_shared_after_a_restart_of_redis_too(client, fast_path, signed_in, monkeypatch):
+    coupon = early(signed_in)
+    csrf_token(client)
+    start_anew(coupon)
+    monkeypatch.setattr("webapp.web.fast.path.STATUS_FRESH_S", 60)
+    page(client, coupon)
+    monkeypatch.setattr(fast_path, "plain", fail)
+    assert page(client, coupon).status_code == 200
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("queue", ["line_key", "standby_key"])
+def test_the_page_is_not_shared_where_somebody_has_a_number(client, fast_path, signed_in, queue):
+    coupon = early(signed_in)
+    line = Line(line_redis(), coupon)
+    start_anew(coupon)
+    line_redis().hset(line.gate_key, "sold_out", "1")  # or standby would be the line again
+    line_redis().zadd(getattr(line, queue), {"1": 1})
+    page(client, coupon)
+    assert fast_path.counts["page"]["not before the start"] == 1
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(("waits", "made"), [(True, 1), (False, 2)], ids=["", "control"])
 def test_who_comes_while_the_page_is_first_made_waits_for_it(
@@ -443,6 +476,29 @@ def test_a_message_in_the_session_is_shown_by_the_app(client, fast_path, signed_
         session["_flashes"] = [("message", "Hello there")]
     assert "Hello there" in page(client, coupon).text
     assert "Hello there" not in page(client, coupon).text
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_page_of_after_the_start_is_not_kept_for_others(app, client, fast_path, signed_in, monkeypatch):
+    """The public numbers are up to a quarter of a second old, and said that it had not begun."""
+    coupon, other = make_coupon(), app.test_client()
+    sign_in(other, make_user())
+    before = replace(tickets.kept_status(coupon).status, state="scheduled", last=0)
+    old = SimpleNamespace(status=before)
+    monkeypatch.setattr("webapp.web.fast.path.kept_status", lambda _coupon_id: old)
+    number = claims.claim(coupon, signed_in).number
+    assert f'data-number="{number}"' in page(client, coupon).text
+    assert 'data-number="' not in page(other, coupon).text
+    assert fast_path.pages == {}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_page_before_the_start_names_nobody(client, fast_path, signed_in):
+    """It is the same for all; every other page says whose receipts to look for."""
+    assert 'data-user="-"' in page(client, early(signed_in)).text
+    assert f'data-user="{signed_in}"' in page(client, make_coupon()).text
+    assert f'data-user="{signed_in}"' in page(client, waiting(signed_in)).text
+    assert f'data-user="{signed_in}"' in page(client, sold_out(signed_in)).text
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

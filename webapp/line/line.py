@@ -104,7 +104,8 @@ class Line:
     def restore(self, user_id: int, *, number: int, epoch: int) -> Restored:
         """Restore a lost ticket at its old number, if nobody has that number; a repeat changes nothing.
 
-        A receipt that is ahead of the counter ends the epoch: the next caller begins a new one above it.
+        A user who has a ticket meanwhile moves down to a lower number, and keeps theirs before a higher one. A receipt
+        that is ahead of the counter ends the epoch: the next caller begins a new one above it.
         """
         keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.late_key]
         answer, *rest = self._run("restore_ticket", keys, [user_id, number, epoch])

@@ -2,9 +2,10 @@
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -134,21 +135,21 @@ def _decide(lock: CouponLock, head: Head, *, trusting: bool) -> _Batch:
     quota is enough for all of it: then every such user gets a row, and the constraint refuses the whole batch.
     """
     connection, coupon = lock.connection, lock.coupon
-    users = [_user_id(ticket.member) for ticket in head.tickets]
-    ids = [user_id for user_id in users if user_id is not None]
+    users = {ticket.member: _user_id(ticket.member) for ticket in head.tickets}
+    ids = [user_id for user_id in users.values() if user_id is not None]
     remaining = BATCH if coupon.total_quantity is None else coupon.total_quantity - coupon.issued_quantity
-    trusted = trusting and len(head.tickets) <= remaining
+    trusted = trusting and len(head.tickets) <= remaining and not any(map(_is_given_up, users))
     barred = barred_among(connection, ids, all_rules=not trusted)
-    decided = _decided_among(connection, coupon.id, ids, look_for_holders=bool(barred) or not trusted)
+    decided = _decided_among(lock, users, look_for_holders=bool(barred) or not trusted)
     codes, now, batch = iter(new_codes(len(head.tickets))), utcnow(), _Batch(strangers=head.malformed)
     batch.full = len(head.tickets) + len(head.malformed) == BATCH
-    for ticket, user_id in zip(head.tickets, users, strict=True):
+    for ticket in head.tickets:
+        user_id = users[ticket.member]
         reason = barred.get(user_id, "") if user_id is not None else "not a user"
-        if user_id in decided:
-            number, result, why = decided[user_id]
-            batch.settled.append(Settled(*ticket, result))
-            if number != ticket.number:
-                batch.events.append(_event(coupon, head, ticket, "already", why, now))
+        if known := decided.get(ticket.member):
+            batch.settled.append(Settled(*ticket, known.result))
+            if known.number != ticket.number:
+                batch.events.append(_event(coupon, head, ticket, "already", known.reason, now))
         elif remaining <= 0:
             batch.left_over = True
             break
@@ -163,24 +164,30 @@ def _decide(lock: CouponLock, head: Head, *, trusting: bool) -> _Batch:
     return batch
 
 
-def _decided_among(
-    connection: Connection, coupon_id: int, ids: list[int], *, look_for_holders: bool
-) -> dict[int, tuple[int, str, str]]:
-    """Return number, result and a reason not to decide again, of the users whom the coupon has decided before.
+class _Decided(NamedTuple):
+    """What the coupon has decided before: the number and its result, and the reason to skip any other number."""
 
-    Who was rejected once stays rejected, and who holds the coupon holds it.
-    """
-    rejected = rejected_among(connection, coupon_id, ids)
-    holders = holders_among(connection, coupon_id, ids) if look_for_holders or rejected else {}
-    before = {
-        user_id: (number, rejected_result(number, reason), "was rejected already")
-        for user_id, (number, reason) in rejected.items()
-    }
-    held = {
-        user_id: (number, issued_result(number, code), "has the coupon already")
-        for user_id, (number, code) in holders.items()
-    }
-    return before | held
+    number: int | None
+    result: str
+    reason: str
+
+
+def _decided_among(
+    lock: CouponLock, users: Mapping[str, int | None], *, look_for_holders: bool
+) -> dict[str, _Decided]:
+    """Return what was decided before, by member: who holds the coupon, was rejected, or has given a number up."""
+    ids = [user_id for user_id in users.values() if user_id is not None]
+    rejected = rejected_among(lock.connection, lock.coupon.id, ids)
+    holders = holders_among(lock.connection, lock.coupon.id, ids) if look_for_holders or rejected else {}
+    decided: dict[str, _Decided] = {}
+    for user_id, (number, reason) in rejected.items():
+        decided[str(user_id)] = _Decided(number, rejected_result(number, reason), "was rejected already")
+    for user_id, (number, code) in holders.items():
+        decided[str(user_id)] = _Decided(number, issued_result(number, code), "has the coupon already")
+    for member in filter(_is_given_up, users):
+        owner = decided.get(str(users[member]))
+        decided[member] = _Decided(owner and owner.number, "", "moved to a lower number")
+    return decided
 
 
 def _settle_rejected(batch: _Batch, ticket: Waiting, user_id: int | None, reason: str) -> None:
@@ -255,9 +262,15 @@ def _event(
 
 
 def _user_id(member: str) -> int | None:
-    """Return the user id that a member of the line is, or None for anything that never was one."""
-    return int(member) if _USER_ID.fullmatch(member) else None
+    """Return the user id that a member of the line is, or whose number it was; None for anything that never was one."""
+    found = _MEMBER.fullmatch(member)
+    return int(found[1]) if found else None
 
 
-_USER_ID = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
-"""An id as we write it: 007 beside 7 would be one user twice."""
+def _is_given_up(member: str) -> bool:
+    """Whether the member is a number that its user gave up for a lower one (see restore_ticket.lua)."""
+    return ":" in member and _MEMBER.fullmatch(member) is not None
+
+
+_MEMBER = re.compile(r"(0|[1-9]\d{0,17})(:\d{1,16})?", re.ASCII)
+"""An id as we write it (007 beside 7 would be one user twice), or an id with a number."""

@@ -49,9 +49,9 @@ def standing(coupon_id: int, user_id: int) -> Ticket:
 def restore(coupon_id: int, user_id: int, *, number: int, epoch: int) -> Ticket:
     """Give a place back that Redis lost, for a receipt whose signature was checked; a repeat changes nothing.
 
-    A user with a ticket or a result gets that instead. The state is lost when the number is not free any more. A
-    receipt that is ahead of the counter proves that Redis lost data: a new epoch begins above it. Raises
-    Refused(not_found, busy), redis.RedisError.
+    A user with a result gets that instead, and so does one with a ticket of a lower number. The state is lost when the
+    number is not free any more. A receipt that is ahead of the counter proves that Redis lost data: a new epoch begins
+    above it. Raises Refused(not_found, busy), redis.RedisError.
     """
     line = Line(line_redis(), coupon_id)
     found = _asked(coupon_id, user_id, lambda: line.restore(user_id, number=number, epoch=epoch))
@@ -129,6 +129,7 @@ def line_status(coupon_id: int) -> LineStatus:
         sold_out_at_ms=gate.sold_out_at_ms,
         waiting=gate.waiting,
         floor=gate.floor,
+        in_standby=gate.in_standby,
     )
 
 

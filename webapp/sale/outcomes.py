@@ -53,6 +53,12 @@ class LineStatus:
     sold_out_at_ms: int | None
     waiting: int
     floor: int
+    in_standby: int = 0
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nobody has had a number, in this epoch or in an earlier one."""
+        return self.last == self.floor and not (self.now_serving or self.waiting or self.in_standby)
 
 
 def is_revoked(ticket: Ticket | None) -> bool:

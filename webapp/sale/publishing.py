@@ -4,7 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 import redis
-from sqlalchemy import Row, select
+from flask import current_app
+from sqlalchemy import Row, or_, select
 
 from webapp.line.line import Line
 from webapp.line.results import issued_result, rejected_result, revoked_reason
@@ -22,6 +23,8 @@ from webapp.stores.sql import db
 from webapp.stores.swallowed import swallow
 
 PUBLISHED_AGAIN = timedelta(minutes=10)
+REVOCATIONS_TOLD = "revocations_told"
+"""Under this name an app keeps the highest id of a revocation that it told Redis of."""
 
 
 def publish(coupon_id: int) -> None:
@@ -73,18 +76,25 @@ def publish_revocation(revocation: Row[Any]) -> None:
 
 
 def publish_late_revocations() -> None:
-    """Publish the latest revocations once more: Redis may have been away, or a worker late with its batch."""
+    """Publish those revocations once more that Redis may not have heard of, because it was away.
+
+    These are all at the first call of a process, then those that are new since the last call that succeeded; and the
+    latest ones always, because transactions end in another order than they take their ids.
+    """
+    told = current_app.extensions.get(REVOCATIONS_TOLD, 0)
+    late = or_(Revocation.id > told, Revocation.revoked_at > utcnow() - PUBLISHED_AGAIN)
     with db.engine.connect() as connection:
-        lately = select(Revocation).where(Revocation.revoked_at > utcnow() - PUBLISHED_AGAIN)
-        for revocation in connection.execute(lately).all():
-            try:
-                publish_revocation(revocation)
-            except redis.ResponseError as error:
-                if not is_malformed(error):
-                    raise
-                swallow(
-                    "revocation not told", error, "the sweep sets aside what is malformed, the next one tells"
-                )
+        revocations = connection.execute(select(Revocation).where(late).order_by(Revocation.id)).all()
+    for revocation in revocations:
+        try:
+            publish_revocation(revocation)
+        except redis.ResponseError as error:
+            if not is_malformed(error):
+                raise
+            swallow(
+                "revocation not told", error, "the sweep sets aside what is malformed, the next one tells"
+            )
+        current_app.extensions[REVOCATIONS_TOLD] = max(told, revocation.id)
 
 
 def reconcile(coupon_id: int) -> None:

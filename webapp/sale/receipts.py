@@ -6,6 +6,7 @@ import hmac
 from dataclasses import dataclass
 
 SIGNATURE_BYTES = 16
+MOST_DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,12 @@ def read(key: str, text: str) -> Receipt | None:
     """Return the receipt that the text proves, or None when it is not one of ours, unaltered."""
     facts = _facts(key, b"receipt.", text)
     return Receipt(*map(int, facts)) if facts else None
+
+
+def number_in(text: str) -> int:
+    """Return the number that a text claims to prove, 0 for none; its signature is not looked at."""
+    number = text.split(".")[2:3]
+    return int(number[0]) if number and number[0].isdecimal() and len(number[0]) <= MOST_DIGITS else 0
 
 
 def sign_refusal(key: str, refusal: Refusal) -> str:

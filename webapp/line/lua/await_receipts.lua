@@ -9,8 +9,6 @@
 local gate, grace_ms = KEYS[1], tonumber(ARGV[1])
 
 local known = redis.call('HMGET', gate, 'run_id', 'grace_from', 'grace_until')
-if not known[2] or known[1] ~= this_run() then return 0 end
-local from, until_ms = known[2], known[3]
-if not awaits_receipts(clock_ms(), from, until_ms) then return 0 end
-redis.call('HSET', gate, 'grace_until', whole(math.max(until_ms, from + grace_ms)))
+if known[1] ~= this_run() or not awaits_receipts(clock_ms(), known[2], known[3]) then return 0 end
+redis.call('HSET', gate, 'grace_until', whole(math.max(known[3], known[2] + grace_ms)))
 return 1

@@ -7,9 +7,12 @@
 --          knows less than the receipt; serving: the highest number decided; grace_ms: for a ticket that this
 --          call restored, how long admission waits for receipts, from the opening of the epoch; 0 once that is over
 --
--- A user who has a ticket or a result keeps it: a receipt is worth nothing once its ticket was decided. A number is
--- restored only if the counter can never give it again, and nobody has it. When the coupons are gone, the ticket goes
--- to standby. A ticket that comes after the wait for receipts is noted as late: higher numbers may have won before.
+-- A user who has a result keeps it: a receipt is worth nothing once its ticket was decided. A user who has a ticket
+-- keeps it too, or moves down to a lower number of the receipt. The number that is given up stays in the queue as
+-- "<user>:<number>", until the admission writes down why nobody has it; a batch that decides it meanwhile does so.
+-- A number is restored only if the counter can never give it again, and nobody has it. When the coupons are gone, the
+-- ticket goes to standby. A ticket that comes after the wait for receipts is noted as late: higher numbers may have won
+-- before.
 --
 -- A receipt that is ahead of the counter proves that Redis lost data. The gate keeps the number of the receipt and the
 -- epoch ends, so that the next epoch begins above it. A repeat changes nothing.
@@ -23,31 +26,42 @@ local known = redis.call('HMGET', gate, 'epoch', 'last', 'floor', 'sold_out', 'r
 if not known[1] or known[5] ~= this_run() then
   return {NO_GATE, 0, 0, 0, '', 0, 0}
 end
-local epoch, last = tonumber(known[1]), tonumber(known[2])
+local epoch, last, floor, sold_out = tonumber(known[1]), tonumber(known[2]), tonumber(known[3]), known[4] == '1'
+
+local function place()
+  for _, each in ipairs({{WAITING, line}, {STANDBY, standby}}) do
+    local answer, queue = each[1], each[2]
+    local has = redis.call('ZSCORE', queue, user)
+    if has then return {answer, epoch, tonumber(has), redis.call('ZRANK', queue, user), '', 0, 0}, queue end
+  end
+  return {NO_TICKET, epoch, 0, 0, '', 0, 0}
+end
 
 local result = redis.call('HGET', results, user)
 if result then return {DECIDED, epoch, 0, 0, result, 0, 0} end
-local held = redis.call('ZSCORE', line, user)
-if held then return {WAITING, epoch, tonumber(held), redis.call('ZRANK', line, user), '', 0, 0} end
-held = redis.call('ZSCORE', standby, user)
-if held then return {STANDBY, epoch, tonumber(held), redis.call('ZRANK', standby, user), '', 0, 0} end
+local held, queue = place()
+if queue and held[3] <= number then return held end
 
-if receipt_epoch > epoch or (receipt_epoch == epoch and number > last) then
+if not queue and (receipt_epoch > epoch or (receipt_epoch == epoch and number > last)) then
   redis.call('HSET', gate, 'epoch', ARGV[3], 'heard', ARGV[2])
   redis.call('HDEL', gate, 'run_id')
   return {NO_GATE, 0, 0, 0, '', 0, 0}
 end
 -- The counter gives no number up to `last` again. Above the floor, the numbers of this epoch belong to others than the
 -- receipts of an earlier one.
-local highest = receipt_epoch == epoch and last or tonumber(known[3])
-if number > highest then return {NO_TICKET, epoch, 0, 0, '', 0, 0} end
-for _, queue in ipairs({line, standby}) do
-  if redis.call('ZCOUNT', queue, ARGV[2], ARGV[2]) > 0 then return {NO_TICKET, epoch, 0, 0, '', 0, 0} end
+if number > (receipt_epoch == epoch and last or floor) then return held end
+for _, each in ipairs({line, standby}) do
+  if redis.call('ZCOUNT', each, ARGV[2], ARGV[2]) > 0 then return held end
 end
-local queue, answer = line, WAITING
-if known[4] == '1' then queue, answer = standby, STANDBY end
+
+if queue then
+  local given_up = whole(held[3])
+  redis.call('ZADD', queue, given_up, user .. ':' .. given_up)
+end
+queue = queue or (sold_out and standby or line)
 redis.call('ZADD', queue, ARGV[2], user)
-local from, until_ms = known[7], known[8]
-local grace_ms = awaits_receipts(clock_ms(), from, until_ms) and until_ms - from or 0
-if grace_ms == 0 then redis.call('ZADD', late, ARGV[2], user) end
-return {answer, epoch, number, redis.call('ZRANK', queue, user), '', tonumber(known[6]), grace_ms}
+local awaited = awaits_receipts(clock_ms(), known[7], known[8])
+if not awaited then redis.call('ZADD', late, ARGV[2], user) end
+local restored = place()
+restored[6], restored[7] = tonumber(known[6]), awaited and known[8] - known[7] or 0
+return restored

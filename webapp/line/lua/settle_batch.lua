@@ -7,8 +7,8 @@
 -- Returns  how many tickets left the line
 --
 -- A repeat changes nothing. A ticket is removed only if its number is still the one that was decided. "issued"
--- overrides every result; any other result is written only if there is none. A late caller cannot put the gate back,
--- because the revision only rises.
+-- overrides every result but a rejection of the same number: that issue was revoked since, however late the caller is.
+-- Any other result is written only if there is none. The gate is not put back, because the revision only rises.
 
 local gate, line, standby, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local revision = tonumber(ARGV[1]) or 0
@@ -17,22 +17,32 @@ local known = redis.call('HMGET', gate, 'revision', 'serving', 'last_issued')
 if not known[1] then return 0 end
 local serving, last_issued, left = tonumber(known[2]), tonumber(known[3] or 0), 0
 
-local members, numbers, won = {}, {}, {}
+local members, numbers, winners, won = {}, {}, {}, {}
 for i = 8, #ARGV, 3 do
   local member, number, result = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
   table.insert(members, member)
   table.insert(numbers, number)
   if string.sub(result, 1, 7) == 'issued:' then
-    table.insert(won, member)
+    table.insert(winners, member)
     table.insert(won, result)
-    last_issued = math.max(last_issued, tonumber(string.match(result, '%d+')))
   elseif result ~= '' then
     redis.call('HSETNX', results, member, result)
   end
   if number > serving then serving = number end
 end
 
-if #won > 0 then redis.call('HSET', results, unpack(won)) end
+if #won > 0 then
+  local standing, news = redis.call('HMGET', results, unpack(winners)), {}
+  for i, result in ipairs(won) do
+    local issued = string.match(result, '%d+')
+    if string.match(standing[i] or '', '^rejected:(%d+)') ~= issued then
+      table.insert(news, winners[i])
+      table.insert(news, result)
+      last_issued = math.max(last_issued, tonumber(issued))
+    end
+  end
+  if #news > 0 then redis.call('HSET', results, unpack(news)) end
+end
 for _, queue in ipairs({line, standby}) do
   if #members > 0 and redis.call('EXISTS', queue) == 1 then
     local gone = {}

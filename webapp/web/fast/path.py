@@ -45,6 +45,7 @@ from webapp.web.pages.tickets import (
     SHOWN_REFUSALS,
     STATUS_FRESH_S,
     claimed_next_ms,
+    is_worth_more,
     kept_status,
     refusal_receipt,
     ticket_json,
@@ -56,6 +57,7 @@ OTHER = "other"
 """Every request that none of the answers is for."""
 ADDRESS = re.compile(r"/coupons/([1-9][0-9]{0,17})(?:/(claim|ticket|serving))?")
 TOKEN = re.compile(rb'name="csrf_token" value="([^"]+)"')
+SCHEDULED = b'data-state="scheduled"'
 RECEIPT_BEGINS = b'"receipt": "'
 """The last that a refusal of the app says in JSON."""
 FIRST_WAIT_S = 0.5
@@ -152,7 +154,7 @@ class FastPath:
     def _ticket(self, coupon_id: int, environ: WSGIEnvironment) -> RawAnswer:
         user_id = self.sessions.read(environ).visitor.id
         ticket = claims.standing(coupon_id, user_id)
-        if ticket.state == "none" and "HTTP_X_TICKET_RECEIPT" in environ:
+        if is_worth_more(environ.get("HTTP_X_TICKET_RECEIPT", ""), ticket):
             raise PassedOn("with a receipt")
         return _private(ticket_json(coupon_id, user_id, ticket, ticket_next_ms(coupon_id, ticket)), environ)
 
@@ -170,7 +172,7 @@ class FastPath:
         if not takes_page(environ):
             raise PassedOn("another type")
         serving = kept_status(coupon_id).status
-        if serving.state != "scheduled" or serving.last:
+        if serving.state != "scheduled" or not serving.untouched:
             raise PassedOn("not before the start")
         operator = session.visitor.is_operator
         key = PageKey(coupon_id, operator, language_of(environ), is_secure(environ))
@@ -194,7 +196,9 @@ class FastPath:
             self.pages[key] = old._replace(fresh_until=until)
         answer = ask_app(self.plain, environ)
         token = TOKEN.search(answer.body)
-        if answer.status == "200 OK" and token and "Set-Cookie" not in dict(answer.headers):
+        # The start may just have passed: then the page is the visitor's own.
+        same = token and SCHEDULED in answer.body and "Set-Cookie" not in dict(answer.headers)
+        if answer.status == "200 OK" and token and same:
             self.pages[key] = Page(until, _without_length(answer.headers), answer.body.split(token[1]))
         return answer
 

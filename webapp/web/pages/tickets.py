@@ -116,11 +116,18 @@ def _lately(kept: KeptStatus | None, serving: LineStatus) -> tuple[tuple[int, in
 def ticket_of(coupon_id: int, user_id: int) -> Ticket:
     """Return the user's ticket. If Redis lost it and the request brings its receipt, it is restored."""
     found = claims.standing(coupon_id, user_id)
-    # A ticket or a result is worth more than any receipt.
-    receipt = _presented(coupon_id, user_id) if found.state == "none" else None
+    worth = is_worth_more(request.headers.get(RECEIPT_HEADER, ""), found)
+    receipt = _presented(coupon_id, user_id) if worth else None
     if receipt is None:
         return found
     return claims.restore(coupon_id, user_id, number=receipt.number, epoch=receipt.epoch)
+
+
+def is_worth_more(receipt: str, ticket: Ticket) -> bool:
+    """Whether a receipt, if it is ours, is worth more than what its owner has; a result is worth the most."""
+    if ticket.state == "none":
+        return bool(receipt)
+    return ticket.state in ("waiting", "sold_out") and 0 < receipts.number_in(receipt) < (ticket.number or 0)
 
 
 def receipt_for(coupon_id: int, user_id: int, ticket: Ticket) -> str | None:
