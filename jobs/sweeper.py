@@ -1,4 +1,4 @@
-"""The sweeper: about once a second it publishes every coupon but drafts and those long ended.
+"""The sweeper: about once a second it publishes every coupon but drafts and those long ended with nobody to serve.
 
 It rings for each line with tickets and no bell, and repeats revocations and ended sessions. So one loop mends a lost
 bell, a lost job, a dead worker, a change of policy that did not reach Redis, and a Redis that lost everything. Any
@@ -14,11 +14,12 @@ from datetime import timedelta
 from typing import Any
 
 import redis
-from sqlalchemy import Row, select
+from sqlalchemy import Row, and_, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp import create_app
 from webapp.accounts.sessions import ended_sessions
+from webapp.line.line import to_be_served
 from webapp.models import DRAFT, Coupon, utcnow
 from webapp.sale.outcomes import Refused
 from webapp.sale.publishing import publish_coupon, publish_late_revocations
@@ -31,7 +32,8 @@ from webapp.stores.swallowed import swallow
 
 INTERVAL_S = 1.0
 SWEPT_AFTER_END = timedelta(days=7)
-"""How long after its end a line is still swept. Later only a change itself publishes and rings."""
+"""How long after its end a coupon is swept whatever its line holds. Later it is swept as long as somebody waits, or is
+in standby and could be served."""
 ALIVE_MS = 5000
 
 
@@ -56,10 +58,14 @@ def sweep_one(coupon: Row[Any]) -> bool:
 
 
 def swept_coupons() -> Sequence[Row[Any]]:
-    """Return the rows of all coupons in whose lines tickets may wait."""
-    swept = select(Coupon).where(Coupon.status != DRAFT, Coupon.issue_end_at > utcnow() - SWEPT_AFTER_END)
+    """Return the rows of all coupons in whose lines somebody may wait, or stand in standby and could be served."""
+    published, since = Coupon.status != DRAFT, utcnow() - SWEPT_AFTER_END
+    gone = and_(Coupon.total_quantity.is_not(None), Coupon.issued_quantity >= Coupon.total_quantity)
+    long_ended = select(Coupon.id, ~gone).where(published, Coupon.issue_end_at <= since)
     with db.engine.connect() as connection:
-        return connection.execute(swept).all()
+        left = {coupon_id: bool(coupons_left) for coupon_id, coupons_left in connection.execute(long_ended)}
+        served = or_(Coupon.issue_end_at > since, Coupon.id.in_(to_be_served(line_redis(), left)))
+        return connection.execute(select(Coupon).where(published, served)).all()
 
 
 def run(stop: threading.Event) -> None:

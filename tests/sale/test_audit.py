@@ -17,6 +17,11 @@ from webapp.stores.sql import db
 pytestmark = pytest.mark.usefixtures("app")
 
 
+@pytest.fixture(autouse=True)
+def nobody_sweeps(monkeypatch) -> None:
+    monkeypatch.setattr(audit, "RUNG_WITHIN_S", 0)
+
+
 def line_of(coupon_id: int) -> Line:
     return Line(line_redis(), coupon_id)
 

@@ -164,26 +164,6 @@ def test_admission_waits_for_receipts_for_a_short_grace(monkeypatch):
     assert winners(coupon) == users[:1]
 
 
-def test_each_receipt_has_admission_wait_for_the_next_within_bounds(monkeypatch):
-    monkeypatch.setattr(sale_epochs, "GRACE_MS", 60_000)
-    coupon, users = make_coupon(), make_users(4)
-    tickets = claim_all(coupon, users[:3])
-    line_redis().flushall()
-    claims.claim(coupon, users[3])
-    line = line_of(coupon)
-    begun = line.gate().now_ms
-    waits = []
-    for user, next_ms in zip(users[:3], (1, 80_000, 999_000), strict=True):
-        monkeypatch.setattr(claims, "NEXT_RECEIPT_MS", next_ms)
-        give_back(coupon, user, tickets[user])
-        waits.append(int(line_redis().hget(line.gate_key, "grace_until")) - begun)
-    assert waits == [pytest.approx(ms, abs=2000) for ms in (60_000, 80_000, 120_000)]
-    line_redis().hset(line.gate_key, "grace_until", 0)
-    line_redis().zrem(line.line_key, users[0])
-    give_back(coupon, users[0], tickets[users[0]])
-    assert line_redis().hget(line.gate_key, "grace_until") == "0", "a wait that is over is not begun again"
-
-
 def test_control_without_grace_the_newcomer_overtakes():
     coupon, users = make_coupon(quota=1), make_users(2)
     tickets = claim_all(coupon, users[:1])

@@ -447,10 +447,11 @@ def test_a_ticket_whose_row_was_not_settled_yet_is_not_issued_again(app, monkeyp
     assert audit(coupon).ok
 
 
-def test_control_unsettled_it_would_be_issued_again(app, monkeypatch):
+def test_control_unsettled_and_without_a_look_for_rejections_it_would_be_issued_again(app, monkeypatch):
     monkeypatch.setattr(publishing, "settle_issue", lambda *_: None)
     coupon, user = committed_and_not_settled(monkeypatch)
     redeeming.revoke(code_of(coupon, user), None, "a test")
+    monkeypatch.setattr(admission, "rejected_among", lambda *_: {})
     assert admission.admit(coupon).issued == 1
 
 

@@ -72,17 +72,7 @@ def plan(
     issued = min(users, users // 2 if quota is None else quota)
     web_s = users * WEB_CLAIM_US / 1e6
     redis_s = users * REDIS_CLAIM_US / 1e6
-    admit_s = issued * (WORKER_US + SQL_US + REDIS_ADMIT_US) / 1e6
-    polls_s = issued * (WEB_TICKET_US + REDIS_TICKET_US) / 1e6
-    polled_s = issued * WEB_TICKET_US / 1e6
-    # With cores enough only Redis can be the limit: it runs the scripts of one coupon on one core.
-    if cores is None:
-        tickets = max(seconds, redis_s / BUSY)
-        results = tickets + polls_s / max(1.0, web_s / seconds / BUSY)
-    else:
-        at_once = min(processes or cores, cores)
-        tickets = max(seconds, (web_s + redis_s + admit_s) / cores, web_s / at_once)
-        results = tickets + max(polls_s / cores, polled_s / at_once)
+    tickets, results = _ends(web_s, redis_s, issued, seconds, cores, processes)
     return Plan(
         users=users,
         quota=issued,
@@ -96,3 +86,23 @@ def plan(
         results_after_s=results,
         redis_bytes=users * BYTES_A_TICKET + issued * BYTES_A_RESULT,
     )
+
+
+def _ends(
+    web_s: float,
+    redis_s: float,
+    issued: int,
+    seconds: float,
+    cores: float | None,
+    processes: int | None,
+) -> tuple[float, float]:
+    """Return after how many seconds everybody has a ticket, and after how many everybody knows the result."""
+    polls_s = issued * (WEB_TICKET_US + REDIS_TICKET_US) / 1e6
+    if cores is None:
+        # With cores enough only Redis can be the limit: it runs the scripts of one coupon on one core.
+        tickets = max(seconds, redis_s / BUSY)
+        return tickets, tickets + polls_s / max(1.0, web_s / seconds / BUSY)
+    at_once = min(processes or cores, cores)
+    admit_s = issued * (WORKER_US + SQL_US + REDIS_ADMIT_US) / 1e6
+    tickets = max(seconds, (web_s + redis_s + admit_s) / cores, web_s / at_once)
+    return tickets, tickets + max(polls_s / cores, issued * WEB_TICKET_US / 1e6 / at_once)

@@ -7,15 +7,17 @@ Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
                                  issued a coupon), sold_out (0 or 1), sold_out_at (ms), floor (this epoch's numbers are
                                  above it), arrived (last bucket of the arrivals), heard (a number that a receipt
                                  proved and the counter did not know),
+                                 first_opens_at, last_closes_at (ms: the widest period that this gate had),
                                  begun (run id of the server that began this epoch), renamed to run_id when the epoch
                                  is open; without both the epoch has ended,
-                                 grace_until (ms until which admission waits for receipts), grace_end (its limit)
+                                 grace_from, grace_until (ms between which admission waits for receipts)
     {coupon:7}:line      zset    user id -> number: the tickets that wait
     {coupon:7}:standby   zset    user id -> number: the tickets that waited when the quota ran out
     {coupon:7}:results   hash    user id -> "issued:<number>:<code>" or "rejected:<number>:<reason>"
     {coupon:7}:bell      string  set when a bell is rung, until an admission begins, BELL_MS at most
     {coupon:7}:arrivals  zset    bucket of BUCKET_MS (epoch ms // BUCKET_MS) -> first ticket number given in it;
                                  "unknown:<floor>" -> first number below that floor that may be given and forgotten
+    {coupon:7}:late      zset    user id -> number: the tickets that were restored after the wait for receipts
     {coupon:7}:malformed list    malformed data that was found in the keys above, the newest first
 
 Each script in `lua/` states its own contract in its header.

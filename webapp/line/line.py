@@ -8,10 +8,11 @@ import redis
 from webapp.line.keys import BELL_MS, BUCKET_MS
 from webapp.line.reading import gate_from, is_below, printable, raw, told_apart
 from webapp.line.results import RESULT
-from webapp.line.types import Claimed, Gate, Head, Life, Policy, Reply, Settled, Standing, Waiting
+from webapp.line.types import Claimed, Gate, Head, Life, Policy, Reply, Restored, Settled, Standing, Waiting
 from webapp.stores.script_redis import ScriptRedis
 
 KEPT_ASIDE = 1000
+NO_POLICY = [""] * 7
 WRITE_CHUNK = 1000
 READ_CHUNK = 1000
 
@@ -29,7 +30,7 @@ class Line:
         tag = f"{{coupon:{coupon_id}}}:"
         self.gate_key, self.line_key, self.standby_key = tag + "gate", tag + "line", tag + "standby"
         self.results_key, self.bell_key, self.arrivals_key = tag + "results", tag + "bell", tag + "arrivals"
-        self.malformed_key = tag + "malformed"
+        self.malformed_key, self.late_key = tag + "malformed", tag + "late"
 
     def claim(self, user_id: int) -> Claimed:
         """Give the user the next number, or the reply that they already have; a repeat changes nothing."""
@@ -49,17 +50,18 @@ class Line:
         reply = self._run("read_head", [self.gate_key, self.line_key], [count])
         if not reply:
             return None
-        epoch, last, *pairs = reply
+        epoch, last, sold_out, *pairs = reply
         tickets, malformed = told_apart(zip(pairs[::2], pairs[1::2], strict=True))
-        return Head(int(epoch), int(last), tickets, malformed)
+        return Head(int(epoch), int(last), sold_out == "1", tickets, malformed)
 
-    def settle(self, policy: Policy, settled: Iterable[Settled]) -> int:
-        """Copy a committed batch into Redis and return how many tickets left the line; a repeat changes nothing."""
+    def settle(self, policy: Policy | None, settled: Iterable[Settled]) -> int:
+        """Copy a committed batch into Redis and return how many tickets left the line; a repeat changes nothing.
+
+        The policy is that of the row after the commit; without one the gate is left alone.
+        """
         keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
-        flat = [part for ticket in settled for part in ticket]
-        return int(
-            self._run("settle_batch", keys, [policy.revision, policy.issued, int(policy.sold_out), *flat])
-        )
+        row = policy.args() if policy else NO_POLICY
+        return int(self._run("settle_batch", keys, [*row, *(part for ticket in settled for part in ticket)]))
 
     def to_standby(self) -> int:
         """Move all tickets of the line to standby if the gate says sold out; return how many."""
@@ -95,20 +97,22 @@ class Line:
     def open_epoch(self, epoch: int, *, grace_ms: int = 0) -> bool:
         """Open an epoch that was begun, so that it gives numbers; return False, and change nothing, for another epoch.
 
-        Call it when SQL knows the epoch. Admission waits `grace_ms` for receipts, and up to twice as long while they
-        come in.
+        Call it when SQL knows the epoch. Admission waits `grace_ms` for receipts.
         """
         return bool(self._run("open_epoch", [self.gate_key], [epoch, grace_ms]))
 
-    def restore(self, user_id: int, *, number: int, epoch: int, next_ms: int = 0) -> Standing:
+    def restore(self, user_id: int, *, number: int, epoch: int) -> Restored:
         """Restore a lost ticket at its old number, if nobody has that number; a repeat changes nothing.
 
-        If admission waits for receipts, it waits `next_ms` longer, at most until grace_end. A receipt that is ahead of
-        the counter ends the epoch: the next caller begins a new one above it.
+        A receipt that is ahead of the counter ends the epoch: the next caller begins a new one above it.
         """
-        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
-        answer, *rest = self._run("restore_ticket", keys, [user_id, number, epoch, next_ms])
-        return Standing(Reply(answer), *rest)
+        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.late_key]
+        answer, *rest = self._run("restore_ticket", keys, [user_id, number, epoch])
+        return Restored(Reply(answer), *rest)
+
+    def await_receipts(self, grace_ms: int) -> bool:
+        """Have admission wait so long for receipts since the epoch was opened, if it still waits; return whether."""
+        return bool(self._run("await_receipts", [self.gate_key], [grace_ms]))
 
     def revoke(self, user_id: int, result: str, instead: str) -> bool:
         """Replace `result` by `instead` ("" for none), if Redis still holds it; return whether it did."""
@@ -117,7 +121,8 @@ class Line:
     def set_aside(self) -> int:
         """Set malformed keys and a malformed gate aside; return how many things that was."""
         keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.bell_key]
-        return int(self._run("set_aside", [*keys, self.arrivals_key, self.malformed_key], [KEPT_ASIDE]))
+        keys += [self.arrivals_key, self.malformed_key, self.late_key]
+        return int(self._run("set_aside", keys, [KEPT_ASIDE]))
 
     def set_members_aside(self, members: Iterable[str]) -> None:
         """Move members to `malformed` that are no user ids, or whose scores are no numbers of tickets."""
@@ -182,24 +187,23 @@ class Line:
     def standby(self) -> Iterator[Waiting]:
         return self._tickets(self.standby_key)
 
+    def late(self) -> Iterator[Waiting]:
+        """Yield the tickets that were restored after the wait for receipts: higher numbers may have won before."""
+        return self._tickets(self.late_key)
+
     def _tickets(self, key: str) -> Iterator[Waiting]:
         yield from told_apart(self.redis.zscan_iter(key, count=READ_CHUNK))[0]
 
     def gate(self) -> Gate | None:
-        """Return the gate, the length of the line and Redis's clock; None when the gate is missing or malformed."""
-        with self.redis.pipeline(transaction=False) as pipe:
-            pipe.hgetall(self.gate_key)
-            pipe.zcard(self.line_key)
-            pipe.time()
-            try:
-                fields, waiting, (seconds, micros) = pipe.execute()
-                return gate_from(fields, waiting, seconds * 1000 + micros // 1000)
-            except (KeyError, ValueError):
-                return None
-            except redis.ResponseError as error:
-                if type(error) is not redis.ResponseError:
-                    raise  # a subclass is about Redis (read only, loading, full), not about the gate
-                return None
+        """Return the gate as it stands, open or not; None when it is missing or malformed."""
+        try:
+            return gate_from(*self._run("read_gate", [self.gate_key, self.line_key, self.standby_key], []))
+        except (KeyError, ValueError):
+            return None
+        except redis.ResponseError as error:
+            if type(error) is not redis.ResponseError:
+                raise  # a subclass is about Redis (read only, loading, full), not about the gate
+            return None
 
     def arrival(self, number: int) -> int | None:
         """Return when the number was given, in ms since 1970, BUCKET_MS exact; None when Redis does not know it."""
@@ -212,27 +216,32 @@ class Line:
             return None
         return int(buckets[0]) * BUCKET_MS
 
+    def arrivals(self) -> list[tuple[int, int]]:
+        """Return the first number of each bucket of arrivals, and when the bucket began, in ms since 1970."""
+        buckets = self.redis.zscan_iter(self.arrivals_key, count=READ_CHUNK)
+        # A mark "unknown:…" is no bucket.
+        return [(int(number), int(name) * BUCKET_MS) for name, number in buckets if name.isdecimal()]
+
     def is_open(self) -> bool:
         """Return whether the epoch is open, in this run of the server."""
         return self.life().opened
 
     def life(self) -> Life:
         """Return the epoch that was begun in this run of the server, and whether it is open."""
-        with self.redis.pipeline(transaction=False) as pipe:
-            # It changes nothing, and a server that has become a replica refuses it.
-            pipe.hdel(self.gate_key, "")
-            pipe.hmget(self.gate_key, "epoch", "run_id", "begun")
-            pipe.info("server")
-            _, (epoch, opened_in, begun_in), server = pipe.execute()
-        run_id = server["run_id"]
+        # It changes nothing, and a server that has become a replica refuses it.
+        self.redis.hdel(self.gate_key, "")
+        gate = self.gate()
         # A gate of an earlier run may have lost its last numbers, so its epoch has ended.
-        if not (epoch or "").isdecimal() or run_id not in (opened_in, begun_in):
-            return Life(None, False)
-        return Life(int(epoch), opened_in == run_id)
+        return Life(gate.epoch, gate.opened) if gate and (gate.opened or gate.begun) else Life(None, False)
 
     def set_bell(self) -> bool:
         """Set the bell when tickets wait and no bell is set; True tells the caller to enqueue one admission job."""
         return bool(self._run("ring_bell", [self.gate_key, self.line_key, self.bell_key], [BELL_MS]))
+
+    def bell_ms(self) -> int | None:
+        """Return in how many ms the bell expires, -1 for never, None when it is not set."""
+        ms = int(self.redis.pttl(self.bell_key))
+        return None if ms == -2 else ms
 
     def quiet_bell(self) -> None:
         """Delete the bell. Do so before reading the line: a ticket that comes later then rings again."""
@@ -241,7 +250,19 @@ class Line:
     def forget(self) -> None:
         """Delete every key of this line. Only for coupons whose rows are deleted too."""
         keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.bell_key]
-        self.redis.delete(*keys, self.arrivals_key, self.malformed_key)
+        self.redis.delete(*keys, self.arrivals_key, self.malformed_key, self.late_key)
 
     def _run(self, name: str, keys: list[str], args: list[Any]) -> Any:
         return self.redis.run_script(name, keys, args)
+
+
+def to_be_served(connection: ScriptRedis, coupons_left: Mapping[int, bool]) -> list[int]:
+    """Return the coupons in whose lines somebody waits, or stands in standby while coupons are left.
+
+    It takes one round trip for all of them. Raises redis.RedisError.
+    """
+    with connection.pipeline(transaction=False) as pipe:
+        for coupon_id, left in coupons_left.items():
+            line = Line(connection, coupon_id)
+            pipe.exists(line.line_key, *([line.standby_key] if left else []))
+        return [coupon_id for coupon_id, found in zip(coupons_left, pipe.execute(), strict=True) if found]

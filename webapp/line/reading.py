@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from webapp.line.keys import MOST_NUMBER
+from webapp.line.keys import BUCKET_MS, MOST_NUMBER
 from webapp.line.types import Gate, Policy, Waiting
 
 
@@ -32,9 +32,40 @@ def told_apart(pairs: Iterable[tuple[str, float]]) -> tuple[list[Waiting], list[
     return tickets, malformed
 
 
-def gate_from(fields: dict[str, str], waiting: int, now_ms: int) -> Gate:
-    """Return the gate from its hash. Raises KeyError or ValueError when a field is missing or malformed."""
-    policy = Policy(
+def gate_from(now_ms: int, run_id: str, waiting: int, in_standby: int, flat: list[str]) -> Gate:
+    """Return the gate from the reply of read_gate.lua. Raises KeyError or ValueError when a field cannot be read."""
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    return Gate(
+        policy=_policy_from(fields),
+        epoch=int(fields["epoch"]),
+        last=int(fields["last"]),
+        now_serving=int(fields["serving"]),
+        sold_out=fields["sold_out"] == "1",
+        sold_out_at_ms=_number(fields, "sold_out_at"),
+        floor=int(fields["floor"]),
+        opened=fields.get("run_id") == run_id,
+        begun=fields.get("begun") == run_id,
+        was_opened="begun" not in fields,
+        doubted=not fields.keys() & {"begun", "run_id"},
+        first_opens_at_ms=_number(fields, "first_opens_at"),
+        last_closes_at_ms=_number(fields, "last_closes_at"),
+        grace_from_ms=_number(fields, "grace_from"),
+        grace_until_ms=_number(fields, "grace_until"),
+        waiting=waiting,
+        in_standby=in_standby,
+        now_ms=now_ms,
+        ahead_ms=max(0, _latest_ms(fields) - now_ms),
+    )
+
+
+def _latest_ms(fields: dict[str, str]) -> int:
+    """Return the latest instant at which something happened at this gate, by the clock of then."""
+    happened = (int(fields.get(name, 0)) for name in ("grace_from", "sold_out_at"))
+    return max(*happened, int(fields.get("arrived", 0)) * BUCKET_MS)
+
+
+def _policy_from(fields: dict[str, str]) -> Policy:
+    return Policy(
         revision=int(fields["revision"]),
         status=fields["status"],
         quota=int(fields["quota"]) if fields["quota"] else None,
@@ -42,17 +73,7 @@ def gate_from(fields: dict[str, str], waiting: int, now_ms: int) -> Gate:
         opens_at_ms=int(fields["opens_at"]),
         closes_at_ms=int(fields["closes_at"]),
     )
-    sold_out_at = fields.get("sold_out_at")
-    return Gate(
-        policy=policy,
-        epoch=int(fields["epoch"]),
-        last=int(fields["last"]),
-        now_serving=int(fields["serving"]),
-        sold_out=fields["sold_out"] == "1",
-        sold_out_at_ms=int(sold_out_at) if sold_out_at else None,
-        floor=int(fields["floor"]),
-        was_opened="begun" not in fields,
-        doubted=not fields.keys() & {"begun", "run_id"},
-        waiting=waiting,
-        now_ms=now_ms,
-    )
+
+
+def _number(fields: dict[str, str], name: str) -> int | None:
+    return int(fields[name]) if fields.get(name) else None

@@ -40,7 +40,7 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Standing:
-    """The reply of read_standing.lua and restore_ticket.lua. `ahead`: tickets before it, in line or in standby."""
+    """The reply of read_standing.lua. `ahead`: tickets before it, in line or in standby."""
 
     reply: Reply
     epoch: int
@@ -53,6 +53,17 @@ class Standing:
         return _is_readable(self)
 
 
+@dataclass(frozen=True)
+class Restored(Standing):
+    """The reply of restore_ticket.lua.
+
+    `grace_ms`: how long admission waits for receipts in all, 0 when it does not wait any more.
+    """
+
+    now_serving: int
+    grace_ms: int
+
+
 class Waiting(NamedTuple):
     member: str
     number: int
@@ -60,10 +71,14 @@ class Waiting(NamedTuple):
 
 @dataclass(frozen=True)
 class Head:
-    """The first tickets of a line. `malformed` are members whose scores are no numbers of tickets."""
+    """The first tickets of a line, and whether its gate says sold out.
+
+    `malformed` are members whose scores are no numbers of tickets.
+    """
 
     epoch: int
     last: int
+    sold_out: bool
     tickets: list[Waiting]
     malformed: list[str]
 
@@ -99,7 +114,7 @@ class Policy:
         return self.quota is not None and self.issued >= self.quota
 
     def args(self) -> list[str | int]:
-        """Return the first arguments of publish.lua and begin_epoch.lua."""
+        """Return the first arguments of publish.lua, settle_batch.lua and begin_epoch.lua."""
         quota = "" if self.quota is None else self.quota
         return [
             self.revision,
@@ -114,10 +129,15 @@ class Policy:
 
 @dataclass(frozen=True)
 class Gate:
-    """The gate, the number of tickets in line, and Redis's clock in ms since 1970, all of one instant.
+    """The gate, the numbers of tickets in line and in standby, and Redis's clock in ms since 1970, all of one instant.
 
-    `was_opened`: this epoch was opened once; only `Life.opened` says that it is open now. `doubted`: it was ended on
-    purpose, because it did not fit SQL or a receipt.
+    `opened`: its epoch is open in this run of the server; of any other gate nothing is to be believed, because it may
+    be of the past. `begun`: its epoch was begun in this run, and gives no numbers yet. `was_opened`: it was opened
+    once. `doubted`: it was ended on purpose, because it did not fit SQL or a receipt. `ahead_ms`: how far the latest
+    instant in it is ahead of the clock, which was put back by as much at least; else 0.
+
+    `first_opens_at_ms`, `last_closes_at_ms`: the widest period that it had, None in a gate from before these fields.
+    Admission waits for receipts between the two ends of the grace.
     """
 
     policy: Policy
@@ -127,10 +147,18 @@ class Gate:
     sold_out: bool
     sold_out_at_ms: int | None
     floor: int
+    opened: bool
+    begun: bool
     was_opened: bool
     doubted: bool
+    first_opens_at_ms: int | None
+    last_closes_at_ms: int | None
+    grace_from_ms: int | None
+    grace_until_ms: int | None
     waiting: int
+    in_standby: int
     now_ms: int
+    ahead_ms: int
 
 
 def _is_readable(found: "Claimed | Standing") -> bool:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from webapp.line.types import Head, Settled, Waiting
 from webapp.models import DRAFT, PAUSED, Coupon, CouponRow, LineEvent, utcnow
 from webapp.sale.bells import ring_if_waiting
 from webapp.sale.codes import new_codes
-from webapp.sale.eligibility import barred_among, holders_among
+from webapp.sale.eligibility import barred_among, holders_among, rejected_among
 from webapp.sale.locking import CouponLock, locked_coupon
 from webapp.sale.records import policy_of
 from webapp.sale.setting_aside import set_aside, set_members_aside
@@ -99,7 +99,7 @@ def _try_batch(coupon_id: int, line: Line, *, trusting: bool) -> _Batch | None:
         coupon = lock.coupon
         if coupon is None or coupon.status in (DRAFT, PAUSED):
             return None
-        head = line.head(BATCH)
+        head = _head(lock, line)
         if head is not None and (head.epoch, head.last) < (coupon.epoch, coupon.last_number):
             # The counter is behind what SQL has decided: its numbers would be given twice.
             line.end_epoch()
@@ -116,8 +116,18 @@ def _try_batch(coupon_id: int, line: Line, *, trusting: bool) -> _Batch | None:
     return batch
 
 
+def _head(lock: CouponLock, line: Line) -> Head | None:
+    """Read the head of the line. If coupons came back and Redis has not heard of it, standby comes back first."""
+    head, row = line.head(BATCH), policy_of(lock.coupon)
+    if head is None or not head.sold_out or row.sold_out:
+        return head
+    # The row is as it was committed, but for the revision: taking the lock has raised it.
+    line.publish(replace(row, revision=row.revision - 1))
+    return line.head(BATCH)
+
+
 def _decide(lock: CouponLock, head: Head, *, trusting: bool) -> _Batch:
-    """Go through the head in order: settle the holders, reject the barred, issue up to the quota.
+    """Go through the head in order: settle those who were decided before, reject the barred, issue up to the quota.
 
     A batch that is trusted is decided without two questions to SQL: which users hold the coupon already, and whom a
     rule bars that a constraint stands behind (`eligibility.RULES`). It is trusted at the first try, and only when the
@@ -129,16 +139,16 @@ def _decide(lock: CouponLock, head: Head, *, trusting: bool) -> _Batch:
     remaining = BATCH if coupon.total_quantity is None else coupon.total_quantity - coupon.issued_quantity
     trusted = trusting and len(head.tickets) <= remaining
     barred = barred_among(connection, ids, all_rules=not trusted)
-    holders = {} if trusted and not barred else holders_among(connection, coupon.id, ids)
+    decided = _decided_among(connection, coupon.id, ids, look_for_holders=bool(barred) or not trusted)
     codes, now, batch = iter(new_codes(len(head.tickets))), utcnow(), _Batch(strangers=head.malformed)
     batch.full = len(head.tickets) + len(head.malformed) == BATCH
     for ticket, user_id in zip(head.tickets, users, strict=True):
         reason = barred.get(user_id, "") if user_id is not None else "not a user"
-        if user_id in holders:
-            number, code = holders[user_id]
-            batch.settled.append(Settled(*ticket, issued_result(number, code)))
+        if user_id in decided:
+            number, result, why = decided[user_id]
+            batch.settled.append(Settled(*ticket, result))
             if number != ticket.number:
-                batch.events.append(_event(coupon, head, ticket, "already", "has the coupon already", now))
+                batch.events.append(_event(coupon, head, ticket, "already", why, now))
         elif remaining <= 0:
             batch.left_over = True
             break
@@ -151,6 +161,26 @@ def _decide(lock: CouponLock, head: Head, *, trusting: bool) -> _Batch:
             batch.issues.append((user_id, ticket.number, code))
             remaining -= 1
     return batch
+
+
+def _decided_among(
+    connection: Connection, coupon_id: int, ids: list[int], *, look_for_holders: bool
+) -> dict[int, tuple[int, str, str]]:
+    """Return number, result and a reason not to decide again, of the users whom the coupon has decided before.
+
+    Who was rejected once stays rejected, and who holds the coupon holds it.
+    """
+    rejected = rejected_among(connection, coupon_id, ids)
+    holders = holders_among(connection, coupon_id, ids) if look_for_holders or rejected else {}
+    before = {
+        user_id: (number, rejected_result(number, reason), "was rejected already")
+        for user_id, (number, reason) in rejected.items()
+    }
+    held = {
+        user_id: (number, issued_result(number, code), "has the coupon already")
+        for user_id, (number, code) in holders.items()
+    }
+    return before | held
 
 
 def _settle_rejected(batch: _Batch, ticket: Waiting, user_id: int | None, reason: str) -> None:

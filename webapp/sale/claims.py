@@ -8,10 +8,10 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.line.line import Line
-from webapp.line.types import Claimed, Reply, Standing
+from webapp.line.types import Claimed, Gate, Reply, Restored, Standing
 from webapp.models import LineEvent, utcnow
 from webapp.sale.bells import ring
-from webapp.sale.epochs import wait_for_gate
+from webapp.sale.epochs import proved_grace_ms, wait_for_gate
 from webapp.sale.outcomes import LineStatus, Refused, Ticket, state_of, ticket_from
 from webapp.sale.receipts import Refusal
 from webapp.sale.setting_aside import set_aside, set_user_aside
@@ -20,9 +20,7 @@ from webapp.stores.script_redis import line_redis
 from webapp.stores.sql import db
 from webapp.stores.swallowed import swallow
 
-Found = TypeVar("Found", Claimed, Standing)
-NEXT_RECEIPT_MS = 2500
-"""How long after one receipt the next may come: with up to 2,000 people waiting a page asks at least every 2.4 s."""
+Found = TypeVar("Found", Claimed, Standing, Restored)
 
 
 def claim(coupon_id: int, user_id: int) -> Ticket:
@@ -56,15 +54,20 @@ def restore(coupon_id: int, user_id: int, *, number: int, epoch: int) -> Ticket:
     Refused(not_found, busy), redis.RedisError.
     """
     line = Line(line_redis(), coupon_id)
-    found = _asked(
-        coupon_id,
-        user_id,
-        lambda: line.restore(user_id, number=number, epoch=epoch, next_ms=NEXT_RECEIPT_MS),
-    )
+    found = _asked(coupon_id, user_id, lambda: line.restore(user_id, number=number, epoch=epoch))
+    if found.grace_ms:
+        _await_the_others(line, number, found)
     if found.reply is Reply.NO_TICKET:
         _record_lost(coupon_id, user_id, number, epoch)
         return Ticket("lost", found.epoch)
     return ticket_from(found)
+
+
+def _await_the_others(line: Line, number: int, found: Restored) -> None:
+    """Have admission wait as long as pages may pause in a line of the length that this receipt proves."""
+    enough_ms = proved_grace_ms(number, found.now_serving, sold_out=found.reply is Reply.STANDBY)
+    if enough_ms > found.grace_ms:
+        line.await_receipts(enough_ms)
 
 
 def _asked(coupon_id: int, user_id: int, ask: Callable[[], Found]) -> Found:
@@ -111,13 +114,7 @@ def _record_lost(coupon_id: int, user_id: int, number: int, epoch: int) -> None:
 
 def line_status(coupon_id: int) -> LineStatus:
     """Return the public numbers of the line, from Redis. Raises Refused(not_found, busy), redis.RedisError."""
-    line = Line(line_redis(), coupon_id)
-    gate = line.gate()
-    if gate is None:
-        wait_for_gate(coupon_id)
-        gate = line.gate()
-    if gate is None:
-        raise Refused("busy")
+    gate = _open_gate(coupon_id)
     policy = gate.policy
     return LineStatus(
         state=state_of(policy, now_ms=gate.now_ms),
@@ -133,6 +130,18 @@ def line_status(coupon_id: int) -> LineStatus:
         waiting=gate.waiting,
         floor=gate.floor,
     )
+
+
+def _open_gate(coupon_id: int) -> Gate:
+    """Return the gate, which is made where it is missing or of the past."""
+    line = Line(line_redis(), coupon_id)
+    gate = line.gate()
+    if gate is None or not gate.opened:
+        wait_for_gate(coupon_id)
+        gate = line.gate()
+    if gate is None or not gate.opened:
+        raise Refused("busy")
+    return gate
 
 
 def arrival(coupon_id: int, number: int) -> int | None:

@@ -149,11 +149,11 @@ def coupon_by_id(coupon_id: int) -> Coupon | None:
 def promised(coupon: Coupon | CouponRow, gate: Gate | None) -> bool:
     """Whether somebody holds the coupon or has a ticket for it: from then on its terms get no worse.
 
-    Without a gate, and after an epoch was lost, tickets may exist that only a receipt knows: a drop that has opened, or
-    was closed, counts as promised then.
+    Without an open gate, and after an epoch was lost, tickets may exist that only a receipt knows: a drop that has
+    opened, or was closed, counts as promised then.
     """
     given = gate is not None and gate.last > gate.floor
-    lost = gate is None or gate.epoch > 1
+    lost = gate is None or not gate.opened or gate.epoch > 1
     may_be_given = lost and (coupon.status == CLOSED or has_opened(coupon, gate))
     return coupon.issued_quantity > 0 or given or may_be_given
 

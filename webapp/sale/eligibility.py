@@ -1,4 +1,4 @@
-"""Eligibility at admission: the users who hold the coupon already, and the rules that bar a user from it."""
+"""Eligibility at admission: the users who were decided already, and the rules that bar a user from the coupon."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
-from webapp.models import CouponIssue, User
+from webapp.models import CouponIssue, LineEvent, User
 
 _IDS: Any = bindparam("ids", expanding=True, literal_execute=True)
 """User ids in an IN; they are integers, and written into the statement as they are."""
@@ -70,3 +70,20 @@ def holders_among(connection: Connection, coupon_id: int, ids: Collection[int]) 
         {"ids": list(ids)},
     )
     return {user_id: (number, code) for user_id, number, code in rows}
+
+
+def rejected_among(
+    connection: Connection, coupon_id: int, ids: Collection[int]
+) -> dict[int, tuple[int, str]]:
+    """Return number and reason of the users whom this coupon has rejected already, by user id.
+
+    No constraint stands behind it, so every batch asks; whether there is any rejection is asked first, which is quick.
+    """
+    rejections = select(LineEvent.user_id, LineEvent.ticket_number, LineEvent.reason).where(
+        LineEvent.coupon_id == coupon_id, LineEvent.kind == "rejected", LineEvent.user_id.is_not(None)
+    )
+    if connection.execute(rejections.limit(1)).one_or_none() is None:
+        return {}
+    among = rejections.where(LineEvent.user_id.in_(_IDS)).order_by(LineEvent.id)
+    rows: Any = connection.execute(among, {"ids": list(ids)})
+    return {user_id: (number, reason) for user_id, number, reason in rows}

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import redis
@@ -14,6 +15,7 @@ from webapp.line.types import Gate
 from webapp.models import DRAFT, Coupon, LineEvent, utcnow
 from webapp.sale.locking import CouponLock, locked_coupon
 from webapp.sale.outcomes import Refused
+from webapp.sale.pauses import grace_ms
 from webapp.sale.records import highest_number, known_results, last_issued, policy_of
 from webapp.sale.setting_aside import set_aside
 from webapp.stores.script_redis import line_redis
@@ -24,14 +26,31 @@ EPOCH_STEP = 1_000_000
 """After Redis lost data, the counter starts at the next multiple above all that SQL and Redis know. Numbers
 that were given but never reached SQL lie between the two, so their receipts cannot collide with a new ticket."""
 GRACE_MS = 4000
-"""How long admission waits in a new epoch for open pages to present their receipts, and twice as long while they keep
-coming. Who comes later still gets the old number back, and goes first from then on."""
+"""How long admission waits in a new epoch for open pages to present their receipts; a receipt that proves a line whose
+pages pause longer has it wait as long as those (`pauses.grace_ms`). Who comes later still gets the old number back, and
+goes first from then on."""
 GATE_MAKERS, MOST_GATES_UNDER_WAY = 4, 100
 """Gates that a process makes at a time, and how many it may have under way, those that wait included."""
 
 _gate_makers = ThreadPoolExecutor(GATE_MAKERS, thread_name_prefix="gate maker")
 _under_way: dict[tuple[Flask, int], Future[None]] = {}
 _starting = threading.Lock()
+
+
+def proved_grace_ms(number: int, now_serving: int, *, sold_out: bool) -> int:
+    """Return how long admission waits for receipts where one has proved that its number waited, or was in standby.
+
+    Nobody leaves a line but in order, so whoever stood between the last decided number and this one waited too.
+    """
+    before_its_epoch = number // EPOCH_STEP * EPOCH_STEP if EPOCH_STEP else 0
+    return grace_ms(max(0, number - max(now_serving, before_its_epoch)), sold_out=sold_out)
+
+
+def longest_grace_ms(numbers: Iterable[int], gate: Gate) -> int:
+    """Return how long admission may wait at most, from the opening of the epoch, where these numbers wait."""
+    restored = (number for number in numbers if number <= gate.floor)
+    proved = (proved_grace_ms(number, gate.now_serving, sold_out=True) for number in restored)
+    return max(GRACE_MS, *proved, 0)
 
 
 def wait_for_gate(coupon_id: int) -> None:
@@ -96,7 +115,7 @@ def _begin_epoch(lock: CouponLock, line: Line) -> int:
     survived, issued = line.gate(), last_issued(connection, coupon.id)
     decided = highest_number(connection, coupon.id)
     epoch: int = max(coupon.epoch, survived.epoch if survived and survived.was_opened else 0) + 1
-    line.write_results(known_results(connection, coupon.id))
+    line.replace_results(known_results(connection, coupon.id))
     floor = line.begin_epoch(
         policy_of(coupon),
         epoch=epoch,

@@ -1,6 +1,5 @@
 """Publishing: Redis is told what SQL has committed."""
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -56,9 +55,8 @@ def settle_issue(lock: CouponLock, issue: Row[Any]) -> None:
     """
     coupon = lock.coupon
     settled = Settled(str(issue.user_id), issue.ticket_number, issued_result(issue.ticket_number, issue.code))
-    # This revision is not committed yet, so the gate is left to the publishing after the commit.
-    policy = replace(policy_of(coupon), revision=coupon.revision - 1)
-    Line(line_redis(), coupon.id).settle(policy, [settled])
+    # The gate is left to the publishing after the commit.
+    Line(line_redis(), coupon.id).settle(None, [settled])
 
 
 def publish_revocation(revocation: Row[Any]) -> None:

@@ -20,7 +20,8 @@ from redis.retry import Retry
 from webapp.stores.pool import Connection, FairPool
 
 ROOMS = Path(__file__).parents[1]
-"""The rooms, each with or without scripts in `lua/`. `stores/lua/prelude.lua` is put in front of every script."""
+"""The rooms, each with or without scripts in `lua/`. `stores/lua/prelude.lua` is put in front of every script, and then
+the prelude of its own room."""
 TRIED_AGAIN = (redis.ConnectionError, redis.TimeoutError)
 
 
@@ -76,8 +77,9 @@ def _ask(connection: Connection, name: str, keys: Sequence[str], args: Sequence[
 def script(name: str) -> tuple[str, str]:
     """Return the text of `lua/<name>.lua` as Redis gets it, and its digest."""
     # Each room keeps its scripts in a lua/ of its own, and no two scripts have one name.
-    paths = (ROOMS / "stores/lua/prelude.lua", next(ROOMS.glob(f"*/lua/{name}.lua")))
-    text = "".join(path.read_text() for path in paths)
+    path = next(ROOMS.glob(f"*/lua/{name}.lua"))
+    preludes = {ROOMS / "stores/lua/prelude.lua": None, path.with_name("prelude.lua"): None}
+    text = "".join(each.read_text() for each in (*preludes, path) if each.exists())
     return text, sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 

@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import NamedTuple
 
 import redis
 from flask import Flask, Response, render_template, request, url_for
@@ -17,18 +16,13 @@ from werkzeug.exceptions import HTTPException, SecurityError
 
 from webapp.accounts.passwords import WAIT_S, TooManyFromNetwork, TooManyHashes
 from webapp.sale.outcomes import Refused
+from webapp.web.problems import PROBLEMS, Problem, problem_of
 
 log = logging.getLogger(__name__)
 
 BUSY_RETRY_S = 2
 STORE_FAILED = "firstcome.store_failed"
 """Where the fast path leaves the error of a store, so that Flask does not wait for the same store again."""
-
-
-class Problem(NamedTuple):
-    status: int
-    title: str
-    detail: str
 
 
 class Unauthenticated(Exception):
@@ -77,21 +71,22 @@ def problem(
     `retry_ms` becomes Retry-After, in whole seconds, rounded up. `errors` names the errors of each field. `receipt`
     proves the refusal.
     """
-    found = _problems().get(code) or _problems()["error"]
+    found = PROBLEMS.get(code) or PROBLEMS["error"]
     if code == "busy" and retry_ms is None:
         retry_ms = BUSY_RETRY_S * 1000
     return _answer(code, found, retry_ms, errors=errors, receipt=receipt)
 
 
 def status_of(code: str) -> int:
-    return _problems()[code].status
+    return PROBLEMS[code].status
 
 
 def _answer(code: str, found: Problem, retry_ms: int | None = None, **more: object) -> Response:
     # Rounded up: a client that comes too early would be refused again.
     retry_s = None if retry_ms is None else max(1, -(-retry_ms // 1000))
     if wants_json():
-        body: dict[str, object] = {"type": "about:blank", "code": code, **found._asdict()}
+        words = {"title": str(found.title), "detail": str(found.detail)}
+        body: dict[str, object] = {"type": "about:blank", "code": code, "status": found.status, **words}
         if retry_ms is not None:
             body["retry_ms"] = retry_ms
         body |= {name: value for name, value in more.items() if value is not None}
@@ -151,10 +146,7 @@ def _http_error(error: HTTPException) -> Response | HTTPException:
     # To the framework a redirect is an exception, too.
     if status < 400:
         return error
-    codes = {404: "not_found", 401: "unauthenticated", 403: "forbidden", 503: "busy"}
-    code = codes.get(status, f"http_{status}")
-    found = _problems().get(code) or Problem(status, *_http_words(status))
-    response = _answer(code, found)
+    response = _answer(*problem_of(status))
     if allowed := getattr(error, "valid_methods", None):
         response.headers["Allow"] = ", ".join(allowed)
     return response
@@ -163,72 +155,3 @@ def _http_error(error: HTTPException) -> Response | HTTPException:
 def _busy(error: Exception) -> Response:
     log.warning("answered 503: %s", type(error).__name__)
     return problem("busy")
-
-
-def _http_words(status: int) -> tuple[str, str]:
-    words = {
-        405: (_("This address takes another kind of request"), _("Open the page again and use its button.")),
-        413: (_("That was too much"), _("What you sent is too large. Please shorten it and send it again.")),
-        500: (
-            _("Something went wrong on our side"),
-            _("Your place in line is kept. Please try again in a moment."),
-        ),
-    }
-    general = (_("This request could not be understood"), _("Open the page again and try once more."))
-    return words.get(status, general)
-
-
-def _problems() -> dict[str, Problem]:
-    return {
-        "not_open": Problem(
-            409, _("Not open yet"), _("The coupon has not opened yet. The button opens by itself.")
-        ),
-        "closed": Problem(410, _("This event has ended"), _("The period for this coupon is over.")),
-        "sold_out": Problem(410, _("All coupons are gone"), _("Every coupon has been given out.")),
-        "not_found": Problem(
-            404, _("Not found"), _("There is nothing at this address. The link may be old or mistyped.")
-        ),
-        "no_ticket": Problem(
-            404,
-            _("You have no number here"),
-            _(
-                "There is no receipt, because no request of yours got a number in this line. Requests before the "
-                "start, after the end, or when all coupons are gone get none."
-            ),
-        ),
-        "unauthenticated": Problem(401, _("Please sign in"), _("Sign in to take part.")),
-        "forbidden": Problem(403, _("Not allowed"), _("Your account may not do this.")),
-        "bad_csrf": Problem(
-            400,
-            _("Please try again"),
-            _("The page was out of date. Open it again and press the button once more."),
-        ),
-        "bad_host": Problem(
-            400,
-            _("This is not our address"),
-            _("This page does not exist under this name. Open it by its usual address."),
-        ),
-        "wrong_credentials": Problem(
-            401, _("Not signed in"), _("The e-mail address or the password is wrong.")
-        ),
-        "limited": Problem(
-            429, _("Please wait a moment"), _("That was too often in a short time. Please try again later.")
-        ),
-        "email_taken": Problem(
-            409,
-            _("This e-mail address is taken"),
-            _("This e-mail address has an account already. Sign in instead."),
-        ),
-        "invalid": Problem(
-            422,
-            _("Please check what you typed"),
-            _("Something is missing or not right. Each field says what."),
-        ),
-        "unreadable": Problem(
-            422,
-            _("This cannot be shown"),
-            _("What Redis holds here is not as we write it, or not in a state for this."),
-        ),
-        "busy": Problem(503, _("Very busy"), _("Very busy. Retrying automatically")),
-        "error": Problem(500, *_http_words(500)),
-    }

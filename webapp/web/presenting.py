@@ -26,7 +26,9 @@ from webapp.web.security import cookie_name
 
 babel = Babel()
 
-LANGUAGES = ("ko", "en")
+LANGUAGES = {"ko": "한국어", "en": "English"}
+"""Each language by its own name; the first is for whoever prefers none of them."""
+KOREAN = next(iter(LANGUAGES))
 MOST_ACCEPTED = 256
 """Headers that a process remembers to have read; the browsers of a crowd send a few dozen."""
 PATTERNS = {"ko": "M월 d일 (E) HH:mm", "en": "MMM d (E), HH:mm"}
@@ -43,14 +45,20 @@ def init_app(app: Flask) -> None:
     )
     app.jinja_env.tests["revoked"] = is_revoked
     app.jinja_env.globals.update(page_state=page_state, missed_words=missed_words, time_left=time_left)
-    app.context_processor(lambda: {"language": str(get_locale()), "signed_in": current_user.is_authenticated})
+    app.context_processor(
+        lambda: {
+            "language": str(get_locale()),
+            "languages": LANGUAGES,
+            "signed_in": current_user.is_authenticated,
+        }
+    )
     app.url_defaults(lambda endpoint, values: _add_version(app, endpoint, values))
 
 
 def locale() -> str:
     """Return the language of this visitor: the chosen one, else the browser's, else Korean."""
     if not has_request_context():
-        return LANGUAGES[0]
+        return KOREAN
     chosen = request.cookies.get(cookie_name("lang", secure=request.is_secure))
     return language_for(chosen, request.headers.get("Accept-Language"))
 
@@ -62,7 +70,7 @@ def language_for(chosen: str | None, accepted: str | None) -> str:
 
 @lru_cache(MOST_ACCEPTED)
 def _accepted_language(header: str) -> str:
-    return parse_accept_header(header, LanguageAccept).best_match(LANGUAGES) or LANGUAGES[0]
+    return parse_accept_header(header, LanguageAccept).best_match(LANGUAGES) or KOREAN
 
 
 def won(amount: int) -> str:

@@ -9,15 +9,15 @@
 --          12 last number that was issued a coupon ("" = none)
 -- Returns  the floor: every new number is above it; -1 when an epoch is open, and nothing is changed
 --
--- Tickets that survived in the line or in standby stay, and their numbers count as known, if they can be numbers of
--- tickets. The arrivals stay up to the surviving counter. Numbers from there to the floor have no known time, and a
+-- Tickets that survived in the line or in standby stay, and standby is the line again if coupons are left. Their numbers
+-- count as known, if they can be numbers of tickets. The arrivals stay up to the surviving counter. Numbers from there to the floor have no known time, and a
 -- mark says so.
 
 local gate, line, standby, arrivals = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local floor, step = tonumber(ARGV[9]), tonumber(ARGV[11])
 local run_id = this_run()
 
-local known = redis.call('HMGET', gate, 'run_id', 'last', 'heard')
+local known = redis.call('HMGET', gate, 'run_id', 'last', 'heard', 'sold_out')
 if known[1] == run_id then return -1 end
 for _, number in ipairs({known[2] or 0, known[3] or 0}) do floor = math.max(floor, number) end
 for _, queue in ipairs({line, standby}) do
@@ -30,9 +30,11 @@ if not known[2] then
 elseif floor > tonumber(known[2]) then
   redis.call('ZADD', arrivals, whole(known[2] + 1), 'unknown:' .. whole(floor))
 end
-redis.call('HSET', gate, 'revision', ARGV[1], 'status', ARGV[2], 'quota', ARGV[3], 'issued', ARGV[4],
-  'opens_at', ARGV[5], 'closes_at', ARGV[6], 'sold_out', ARGV[7], 'epoch', ARGV[8], 'serving', ARGV[10],
-  'begun', run_id, 'floor', whole(floor), 'last', whole(floor))
+write_policy(gate, line, standby)
+-- Nobody knows when the coupons had gone, if the gate did not.
+if known[4] ~= '1' then redis.call('HDEL', gate, 'sold_out_at') end
+redis.call('HSET', gate, 'epoch', ARGV[8], 'serving', ARGV[10], 'begun', run_id, 'floor', whole(floor),
+  'last', whole(floor))
 redis.call('HDEL', gate, 'run_id', 'heard', 'last_issued')
 if ARGV[12] ~= '' then redis.call('HSET', gate, 'last_issued', ARGV[12]) end
 return floor

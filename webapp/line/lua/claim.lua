@@ -6,21 +6,22 @@
 --          answer: a number of webapp.line.types.Reply; ring 1: this caller enqueues the admission job;
 --          result: the stored result when decided; opens_at in ms when not open yet; when closed or sold out
 --          "<since ms>:<last number issued>:<its arrival, ms>:<issued>:<in standby>", each empty where it is unknown
---          NO_GATE also when the gate is of an earlier run of the server: its last numbers may be lost
 --
--- A repeat changes nothing and returns the same number. A result or a ticket comes before every other check, so a user
--- who has one sees it at any time, also after closing.
+-- NO_GATE also when no epoch is open in this run of the server: its numbers and results may be of the past. A repeat
+-- changes nothing and returns the same number. A result or a ticket comes before every other check, so a user who has
+-- one sees it at any time, also after closing.
 --
--- Each bucket of time keeps the first number given in it. A clock that is put back opens no bucket until it has caught
--- up, so the times rise with the numbers.
+-- Each bucket of time keeps the first number given in it. A clock that is put back a little opens no bucket until it has
+-- caught up, so the times rise with the numbers. One that is put back farther was wrong, and buckets follow it.
 
 local gate, line, standby, results, bell, arrivals = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local user, bell_ms, bucket_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local CATCHES_UP_MS = 10000
 local NO_GATE, WAITING, DECIDED, STANDBY, NOT_OPEN, CLOSED, SOLD_OUT = 0, 1, 2, 3, 4, 5, 6
 
 local known = redis.call('HMGET', gate, 'epoch', 'status', 'opens_at', 'closes_at', 'sold_out', 'run_id', 'arrived')
 local epoch, status, opens_at, closes_at, sold_out, run_id, arrived = unpack(known)
-if not epoch then return {NO_GATE, 0, 0, 0, 0, 0, ''} end
+if not epoch or run_id ~= this_run() then return {NO_GATE, 0, 0, 0, 0, 0, ''} end
 epoch = tonumber(epoch)
 
 local now_ms = clock_ms()
@@ -55,16 +56,14 @@ if now_ms < tonumber(opens_at) then return {NOT_OPEN, epoch, 0, 0, 0, now_ms, op
 if over then return refuse(CLOSED, closes_at) end
 if sold_out == '1' then return refuse(SOLD_OUT) end
 
-if run_id ~= this_run() then
-  return {NO_GATE, 0, 0, 0, 0, 0, ''}
-end
 number = redis.call('HINCRBY', gate, 'last', 1)
 redis.call('ZADD', line, whole(number), user)
 local bucket = math.floor(now_ms / bucket_ms)
-if bucket > tonumber(arrived or 0) then
+local ahead_ms = (tonumber(arrived or 0) - bucket) * bucket_ms
+if ahead_ms < 0 or ahead_ms > CATCHES_UP_MS then
   local name = whole(bucket)
   redis.call('HSET', gate, 'arrived', name)
-  redis.call('ZADD', arrivals, whole(number), name)
+  redis.call('ZADD', arrivals, 'NX', whole(number), name)
 end
 local ring = 0
 if status == 'live' and redis.call('SET', bell, '1', 'NX', 'PX', bell_ms) then ring = 1 end

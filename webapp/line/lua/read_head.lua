@@ -2,18 +2,17 @@
 --
 -- KEYS     1 gate   2 line
 -- ARGV     1 how many
--- Returns  {epoch, last, user, number, user, number, …}, in order of number; no tickets while admission waits for
---          receipts; {} when no epoch is open in this run of the server
+-- Returns  {epoch, last, sold out (0 or 1), user, number, user, number, …}, in order of number; no tickets while
+--          admission waits for receipts; {} when no epoch is open in this run of the server
 
 local gate, line = KEYS[1], KEYS[2]
 local count = tonumber(ARGV[1])
 
-local known = redis.call('HMGET', gate, 'epoch', 'last', 'run_id', 'grace_until')
+local known = redis.call('HMGET', gate, 'epoch', 'last', 'run_id', 'grace_from', 'grace_until', 'sold_out')
 if not known[1] or known[3] ~= this_run() then return {} end
 local head = {}
-if clock_ms() >= tonumber(known[4]) then
+if not awaits_receipts(clock_ms(), known[4], known[5]) then
   head = redis.call('ZRANGE', line, 0, count - 1, 'WITHSCORES')
 end
-table.insert(head, 1, known[2])
-table.insert(head, 1, known[1])
+for _, fact in ipairs({known[6], known[2], known[1]}) do table.insert(head, 1, fact) end
 return head

@@ -3,15 +3,15 @@
 -- KEYS     1 gate   2 line   3 standby   4 results
 -- ARGV     1 user id
 -- Returns  {answer, epoch, number, ahead, result}; answer: a number of webapp.line.types.Reply; ahead: how many tickets
---          come before this one, in the line or in standby
+--          come before this one, in the line or in standby; NO_GATE also when no epoch is open in this run of the server
 
 local gate, line, standby, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local user = ARGV[1]
 local NO_GATE, WAITING, DECIDED, STANDBY, NO_TICKET = 0, 1, 2, 3, 7
 
-local epoch = redis.call('HGET', gate, 'epoch')
-if not epoch then return {NO_GATE, 0, 0, 0, ''} end
-epoch = tonumber(epoch)
+local known = redis.call('HMGET', gate, 'epoch', 'run_id')
+if not known[1] or known[2] ~= this_run() then return {NO_GATE, 0, 0, 0, ''} end
+local epoch = tonumber(known[1])
 
 local result = redis.call('HGET', results, user)
 if result then return {DECIDED, epoch, 0, 0, result} end

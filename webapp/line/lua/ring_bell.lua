@@ -3,11 +3,16 @@
 -- KEYS     1 gate   2 line   3 bell
 -- ARGV     1 life of the bell in ms
 -- Returns  1: the caller enqueues one admission job; 0: no ticket waits, the bell is set, or receipts are awaited
+--
+-- A bell that would live longer than a bell lives was set before the clock was put back: it is set anew.
 
 local gate, line, bell = KEYS[1], KEYS[2], KEYS[3]
+local bell_ms = tonumber(ARGV[1])
 
 if redis.call('ZCARD', line) == 0 then return 0 end
-local grace_until = redis.call('HGET', gate, 'grace_until')
-if grace_until and clock_ms() < tonumber(grace_until) then return 0 end
-if redis.call('SET', bell, '1', 'NX', 'PX', ARGV[1]) then return 1 end
-return 0
+local known = redis.call('HMGET', gate, 'grace_from', 'grace_until')
+if awaits_receipts(clock_ms(), known[1], known[2]) then return 0 end
+local life_ms = redis.call('PTTL', bell)
+if life_ms >= 0 and life_ms <= bell_ms then return 0 end
+redis.call('SET', bell, '1', 'PX', bell_ms)
+return 1

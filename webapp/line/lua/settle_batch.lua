@@ -1,7 +1,7 @@
 -- Settle one committed batch: results in, tickets out, "now serving" and the last issued number on.
 --
 -- KEYS     1 gate   2 line   3 standby   4 results
--- ARGV     1 revision of the coupon's row   2 issued so far   3 sold out (0 or 1), then for each ticket
+-- ARGV     1 to 7 the coupon's row as publish.lua takes it (1 = "": the gate is left alone), then for each ticket
 --          member, number, result ("issued:<number>:<code>", "rejected:<number>:<reason>", or "" for none);
 --          at most 2,000 tickets, because one call from Lua takes no more arguments
 -- Returns  how many tickets left the line
@@ -11,14 +11,14 @@
 -- because the revision only rises.
 
 local gate, line, standby, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local revision, issued, sold_out = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local revision = tonumber(ARGV[1]) or 0
 
-local known = redis.call('HMGET', gate, 'revision', 'serving', 'sold_out', 'last_issued')
+local known = redis.call('HMGET', gate, 'revision', 'serving', 'last_issued')
 if not known[1] then return 0 end
-local serving, last_issued, left = tonumber(known[2]), tonumber(known[4] or 0), 0
+local serving, last_issued, left = tonumber(known[2]), tonumber(known[3] or 0), 0
 
 local members, numbers, won = {}, {}, {}
-for i = 4, #ARGV, 3 do
+for i = 8, #ARGV, 3 do
   local member, number, result = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
   table.insert(members, member)
   table.insert(numbers, number)
@@ -45,10 +45,5 @@ end
 
 redis.call('HSET', gate, 'serving', whole(serving))
 if last_issued > 0 then redis.call('HSET', gate, 'last_issued', whole(last_issued)) end
-if revision > tonumber(known[1]) then
-  redis.call('HSET', gate, 'revision', ARGV[1], 'issued', issued, 'sold_out', sold_out)
-  if sold_out == '1' and known[3] ~= '1' then
-    redis.call('HSET', gate, 'sold_out_at', whole(clock_ms()))
-  end
-end
+if revision > tonumber(known[1]) then write_policy(gate, line, standby) end
 return left

@@ -161,7 +161,7 @@ def _page(coupon: Coupon, *, edit: EditCoupon | None = None, quota_form: QuotaFo
 
 
 def _gates(coupons: list[Coupon]) -> dict[int, Gate] | None:
-    """Return the gates by coupon id, without those that are missing; None when Redis does not answer.
+    """Return the gates by coupon id, without those that are missing or of the past; None when Redis does not answer.
 
     Looking begins no epoch.
     """
@@ -170,7 +170,7 @@ def _gates(coupons: list[Coupon]) -> dict[int, Gate] | None:
     except redis.RedisError as error:
         swallow("lines not shown", error, "the page shows what SQL knows")
         return None
-    return {coupon_id: gate for coupon_id, gate in found.items() if gate is not None}
+    return {coupon_id: gate for coupon_id, gate in found.items() if gate and gate.opened}
 
 
 def _rules(policy: Policy) -> tuple[str, int | None, int, int]:

@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from webapp.sale import claims, receipts
 from webapp.sale.outcomes import LineStatus, Refused, Ticket
+from webapp.sale.pauses import NEAR_MS, SLOW_MS, next_ms
 from webapp.sale.receipts import Receipt, Refusal
 from webapp.web.addresses import COUPON
 from webapp.web.errors import Unauthenticated, problem, wants_json
@@ -19,10 +20,6 @@ bp = Blueprint("tickets", __name__)
 RECEIPT_HEADER = "X-Ticket-Receipt"
 STATUS_FRESH_S = 0.25
 """How long a process answers `/serving` from its own copy."""
-NEAR, NEAR_MS = 500, 1000
-"""How many tickets are near the front, and how often their pages may ask."""
-SLOW_MS = 10_000
-"""The longest pause between two polls, unless POLLS_PER_SECOND needs a longer one."""
 AFTER_END_MS = 24_000
 """When to ask again after the end. Only a coupon that comes back is news then; it shows within 30 s."""
 STILL_MS = {"scheduled": 4000, "sold_out": SLOW_MS, "closed": AFTER_END_MS}
@@ -197,21 +194,6 @@ def line_status_json(serving: LineStatus) -> bytes:
 
 
 # When to ask again: pages without a ticket obey /serving, pages with a ticket obey /ticket.
-
-
-def next_ms(ahead: int, waiting: int = 0) -> int:
-    """Return in how many ms a page may ask again, with `ahead` tickets before its own and `waiting` in line.
-
-    It is 1 s near the front, up to SLOW_MS far from it, and longer only to keep the polls of all waiting pages within
-    POLLS_PER_SECOND. Pages near the front are excepted; they are at most a quarter of that number.
-    """
-    polls_per_second = current_app.config["POLLS_PER_SECOND"]
-    if ahead < min(NEAR, polls_per_second // 4):
-        return NEAR_MS
-    # A user farther back loses nothing by asking more rarely: their turn is many batches away.
-    steps = ((NEAR, NEAR_MS), (2000, 2000), (10_000, 4000))
-    by_distance = next((pause for limit, pause in steps if ahead < limit), SLOW_MS)
-    return int(max(by_distance, max(ahead, waiting) * 1000 // polls_per_second))
 
 
 def ticket_next_ms(coupon_id: int, ticket: Ticket) -> int:

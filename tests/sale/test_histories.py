@@ -1,0 +1,377 @@
+"""Short histories that once broke a promise: two stores, an operator, and a Redis that forgot or started again."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+import redis
+from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
+from werkzeug.test import TestResponse
+
+from jobs.sweeper import sweep, swept_coupons
+from tests.builders import failing, make_coupon, make_users, sign_in
+from webapp.line.keys import BELL_MS, BUCKET_MS
+from webapp.line.line import Line
+from webapp.models import Coupon, CouponIssue, utcnow
+from webapp.sale import admission, audit, claims, coupons, publishing, redeeming
+from webapp.sale import epochs as sale_epochs
+from webapp.sale.outcomes import Refused
+from webapp.stores.script_redis import line_redis
+from webapp.stores.sql import db
+from webapp.web.pages import tickets
+
+pytestmark = pytest.mark.usefixtures("app")
+
+
+@pytest.fixture(autouse=True)
+def no_grace(monkeypatch) -> None:
+    monkeypatch.setattr(sale_epochs, "GRACE_MS", 0)
+
+
+def line_of(coupon: int) -> Line:
+    return Line(line_redis(), coupon)
+
+
+def holders(coupon: int) -> list[int]:
+    db.session.rollback()
+    query = select(CouponIssue.user_id).where(CouponIssue.coupon_id == coupon)
+    return list(db.session.scalars(query.order_by(CouponIssue.user_id)))
+
+
+def code_of(coupon: int, user: int) -> str:
+    return claims.standing(coupon, user).code
+
+
+def states(coupon: int, users: list[int]) -> list[str]:
+    return [claims.standing(coupon, user).state for user in users]
+
+
+def claim_and_admit(coupon: int, users: list[int]) -> None:
+    for user in users:
+        claims.claim(coupon, user)
+    admission.admit(coupon)
+
+
+def tries_to_claim(coupon: int, user: int) -> str:
+    """Return the state of the ticket, or why there is none."""
+    try:
+        return claims.claim(coupon, user).state
+    except Refused as refused:
+        return refused.code
+
+
+def sold_out(*, quota: int = 1, standby: int = 2) -> tuple[int, list[int], list[int]]:
+    """Make a coupon that is gone, and return its holders and who stands in standby."""
+    coupon, users = make_coupon(quota=quota), make_users(quota + standby)
+    claim_and_admit(coupon, users)
+    return coupon, users[:quota], users[quota:]
+
+
+@contextmanager
+def broken_off(owner: object, name: str) -> Iterator[None]:
+    """Have Redis go away just when this would be called, which breaks off what is done here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, failing(redis.ConnectionError()))
+        with pytest.raises(redis.ConnectionError):
+            yield
+
+
+def change_unheard(coupon: int, **fields: object) -> None:
+    """Change a coupon while Redis does not hear of it."""
+    with broken_off(coupons, "publish"):
+        coupons.change_coupon(coupon, **fields)
+
+
+def let_time_pass(coupon: int, days: int) -> None:
+    """Move the period so far into the past, and tell Redis."""
+    with db.engine.begin() as connection:
+        ago = {"issue_start_at": utcnow() - timedelta(days + 1), "issue_end_at": utcnow() - timedelta(days)}
+        connection.execute(
+            update(Coupon).where(Coupon.id == coupon).values(**ago, revision=Coupon.revision + 1)
+        )
+    publishing.publish(coupon)
+
+
+def restart() -> None:
+    """Have Redis be another run of the server, with everything that it knew."""
+    for gate in line_redis().scan_iter("*:gate"):
+        if line_redis().hexists(gate, "run_id"):
+            line_redis().hset(gate, "run_id", "another")
+
+
+def end_epochs() -> None:
+    for gate in line_redis().scan_iter("*:gate"):
+        line_redis().hdel(gate, "run_id")
+
+
+def replica() -> Callable[[], None]:
+    """Copy every key now, and return what has this copy take over, as a replica that was behind."""
+    behind = {
+        key: line_redis().execute_command("DUMP", key, NEVER_DECODE=True) for key in line_redis().scan_iter()
+    }
+
+    def take_over() -> None:
+        line_redis().flushall()
+        for key, dump in behind.items():
+            line_redis().restore(key, 0, dump)
+        restart()
+
+    return take_over
+
+
+# Decided once
+
+
+def test_a_revoked_coupon_is_not_issued_again_by_a_replica_that_was_behind():
+    coupon, users = make_coupon(quota=1), make_users(2)
+    for user in users:
+        claims.claim(coupon, user)
+    take_over = replica()
+    admission.admit(coupon)
+    redeeming.revoke(code_of(coupon, users[0]), None, "fraud")
+    take_over()
+    publishing.publish(coupon)
+    assert [ticket.member for ticket in line_of(coupon).waiting()] == [str(users[1])]
+    admission.admit(coupon)
+    assert holders(coupon) == [users[1]]
+    assert states(coupon, users) == ["rejected", "issued"]
+    assert audit.run(coupon).ok
+
+
+@pytest.mark.parametrize("quota", [1, 9], ids=["the quota is just enough", "the batch is trusted"])
+@pytest.mark.parametrize("where", ["line_key", "standby_key"])
+def test_whom_sql_has_rejected_is_rejected_again_whatever_number_comes_with_them(quota, where):
+    coupon, users = make_coupon(quota=quota), make_users(2)
+    claim_and_admit(coupon, users[:1])
+    redeeming.revoke(code_of(coupon, users[0]), None, "fraud")
+    line = line_of(coupon)
+    line_redis().hdel(line.results_key, str(users[0]))
+    line_redis().zadd(getattr(line, where), {str(users[0]): 1})
+    claims.claim(coupon, users[1])
+    publishing.publish(coupon)
+    admission.admit(coupon)
+    assert holders(coupon) == [users[1]]
+    assert states(coupon, users) == ["rejected", "issued"]
+
+
+def test_a_number_that_comes_with_somebody_rejected_before_is_skipped_for_a_reason():
+    coupon, users = make_coupon(quota=9), make_users(2)
+    claim_and_admit(coupon, users[:1])
+    redeeming.revoke(code_of(coupon, users[0]), None, "fraud")
+    line_redis().hdel(line_of(coupon).results_key, str(users[0]))
+    claim_and_admit(coupon, users)
+    assert holders(coupon) == [users[1]]
+    assert audit.run(coupon).ok
+
+
+# Standby comes back first
+
+
+def test_a_quota_raised_while_redis_was_down_serves_standby_before_a_newcomer():
+    coupon, _, standby = sold_out(standby=1)
+    (newcomer,) = make_users(1)
+    change_unheard(coupon, total_quantity=2)
+    restart()
+    sweep()
+    assert tries_to_claim(coupon, newcomer) == "waiting"
+    admission.admit(coupon)
+    assert states(coupon, [*standby, newcomer]) == ["issued", "sold_out"]
+    assert audit.run(coupon).ok
+
+
+def test_a_revocation_of_a_raise_that_redis_has_not_heard_of_lets_nobody_past_standby():
+    coupon, holder, standby = sold_out()
+    (newcomer,) = make_users(1)
+    change_unheard(coupon, total_quantity=2)
+    with broken_off(redeeming, "_record_revocation"):
+        redeeming.revoke(code_of(coupon, holder[0]), None, "fraud")
+    assert tries_to_claim(coupon, newcomer) == "sold_out"
+    sweep()
+    assert tries_to_claim(coupon, newcomer) == "waiting"
+    admission.admit(coupon)
+    assert states(coupon, [*standby, newcomer]) == ["issued", "sold_out", "sold_out"]
+
+
+def test_admission_brings_standby_back_before_it_serves_whom_a_dead_worker_left_in_line():
+    coupon, users = make_coupon(quota=1), make_users(4)
+    for user in users[:2]:
+        claims.claim(coupon, user)
+    with broken_off(Line, "to_standby"):
+        claim_and_admit(coupon, users[2:])
+    line_redis().zrem(line_of(coupon).line_key, users[1])  # Redis forgot it, and its receipt comes
+    assert claims.restore(coupon, users[1], number=2, epoch=1).state == "sold_out"
+    change_unheard(coupon, total_quantity=2)
+    admission.admit(coupon)
+    assert states(coupon, users) == ["issued", "issued", "sold_out", "sold_out"]
+
+
+def test_a_late_batch_that_opens_the_gate_brings_standby_back():
+    coupon, _, standby = sold_out()
+    committed = line_of(coupon).gate().policy
+    coupons.change_coupon(coupon, total_quantity=1)
+    raised = {"revision": committed.revision + 9, "quota": 2}
+    line_of(coupon).settle(type(committed)(**vars(committed) | raised), [])
+    assert [int(ticket.member) for ticket in line_of(coupon).waiting()] == standby
+
+
+def test_a_code_revoked_8_days_after_the_end_after_a_restart_serves_standby(monkeypatch):
+    coupon, holder, standby = sold_out()
+    code = code_of(coupon, holder[0])
+    let_time_pass(coupon, 8)
+    assert [each.id for each in swept_coupons()] == []
+    restart()
+    monkeypatch.setattr(sale_epochs, "GRACE_MS", 60_000)
+    redeeming.revoke(code, None, "fraud")
+    assert admission.admit(coupon).issued == 0, "admission waits for receipts"
+    line_redis().hset(line_of(coupon).gate_key, "grace_until", 0)
+    assert [each.id for each in swept_coupons()] == [coupon]
+    assert sweep() == 1
+    admission.admit(coupon)
+    assert states(coupon, [*holder, *standby]) == ["rejected", "issued", "sold_out"]
+    assert [each.id for each in swept_coupons()] == [], "nobody else could be served"
+    assert audit.run(coupon).ok
+
+
+def test_whoever_could_be_served_long_after_the_end_is_swept_although_redis_was_away():
+    coupon, holder, standby = sold_out()
+    let_time_pass(coupon, 8)
+    with broken_off(publishing, "publish_revocation"):
+        redeeming.revoke(code_of(coupon, holder[0]), None, "fraud")
+    restart()
+    assert sweep() == 1
+    admission.admit(coupon)
+    assert states(coupon, standby) == ["issued", "sold_out"]
+
+
+# A gate of the past
+
+
+ENDS = {"another run of the server": restart, "an epoch that ended": end_epochs}
+ASKS: dict[str, Callable[[int, int], object]] = {
+    "claim": claims.claim,
+    "standing": claims.standing,
+    "restore": lambda coupon, user: claims.restore(coupon, user, number=1, epoch=1),
+    "the public numbers": lambda coupon, _user: claims.line_status(coupon),
+}
+
+
+@contextmanager
+def sql_away() -> Iterator[None]:
+    """Have SQL refuse to begin an epoch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sale_epochs, "locked_coupon", failing(OperationalError("away", {}, Exception())))
+        yield
+
+
+@pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_gate_of_the_past_answers_nothing_while_sql_is_away(end, ask):
+    coupon, holder, standby = sold_out()
+    people = [*holder, *standby, *make_users(1)]
+    end()
+    with sql_away():
+        for user in people:
+            with pytest.raises(OperationalError):
+                ask(coupon, user)
+    for user in people:
+        assert tries_to_claim(coupon, user) in ("issued", "sold_out")
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_gate_of_the_past_says_busy_over_http_and_then_what_sql_knows(client, end):
+    coupon, holder, _ = sold_out()
+    headers = {"X-CSRFToken": sign_in(client, holder[0]), "Accept": "application/json"}
+    address = f"/coupons/{coupon}"
+
+    def answers() -> list[TestResponse]:
+        tickets._kept_statuses.clear()
+        polls = [client.get(f"{address}/{what}", headers=headers) for what in ("ticket", "serving")]
+        return [client.post(f"{address}/claim", headers=headers), *polls, client.get(address)]
+
+    end()
+    with sql_away():
+        for answer in answers():
+            assert (answer.status_code, int(answer.headers["Retry-After"]) > 0) == (503, True)
+            assert "issued" not in answer.text
+    claimed, ticket, serving, page = answers()
+    assert [claimed.json["state"], ticket.json["state"]] == ["issued", "issued"]
+    assert (serving.json["state"], serving.json["epoch"], page.status_code) == ("sold_out", 2, 200)
+
+
+def test_nobody_reads_an_issue_that_was_taken_back_before_a_replica_that_was_behind_took_over():
+    coupon, holder, _ = sold_out()
+    take_over = replica()
+    redeeming.revoke(code_of(coupon, holder[0]), None, "fraud")
+    take_over()
+    assert states(coupon, holder) == ["rejected"]
+
+
+def test_nobody_hears_sold_out_of_the_past():
+    coupon, _, _ = sold_out()
+    (newcomer,) = make_users(1)
+    change_unheard(coupon, total_quantity=9)
+    restart()
+    assert tries_to_claim(coupon, newcomer) == "waiting"
+
+
+# A clock that is put back
+
+
+def put_clock_back(coupon: int, ms: int) -> None:
+    """Move every instant that Redis keeps of a line so far into the future, which is the same."""
+    line = line_of(coupon)
+    for name, unit in {"grace_from": 1, "grace_until": 1, "arrived": BUCKET_MS}.items():
+        line_redis().hincrby(line.gate_key, name, ms // unit)
+    if (life_ms := line_redis().pttl(line.bell_key)) > 0:
+        line_redis().pexpire(line.bell_key, life_ms + ms)
+
+
+@pytest.mark.parametrize("back_s", [60, 600, 86_400])
+def test_a_clock_that_is_put_back_neither_holds_admission_up_nor_the_bell(monkeypatch, back_s):
+    monkeypatch.setattr(sale_epochs, "GRACE_MS", 4000)
+    coupon, users = make_coupon(), make_users(2)
+    claims.claim(coupon, users[0])
+    line_redis().flushall()
+    claims.claim(coupon, users[1])
+    assert sweep() == 0, "admission waits for receipts"
+    put_clock_back(coupon, back_s * 1000)
+    assert sweep() == 1
+    assert claims.restore(coupon, users[0], number=1, epoch=1).state == "waiting"
+    assert admission.admit(coupon).issued == 2
+    assert line_of(coupon).gate().ahead_ms == pytest.approx(back_s * 1000, abs=5000)
+
+
+def test_a_bell_from_before_the_clock_was_put_back_is_no_bell():
+    coupon, (user,) = make_coupon(), make_users(1)
+    claims.claim(coupon, user)
+    assert sweep() == 0, "its bell is set"
+    put_clock_back(coupon, 600_000)
+    assert sweep() == 1
+    assert 0 < line_redis().pttl(line_of(coupon).bell_key) <= BELL_MS
+
+
+# What Redis keeps
+
+
+def written() -> int:
+    """Return how large the append-only file is."""
+    return int(line_redis().info("persistence")["aof_current_size"])
+
+
+def test_a_sweep_that_changes_nothing_writes_nothing_but_that_the_sweeper_lives():
+    def grown() -> int:
+        before = written()
+        sweep()
+        return written() - before
+
+    sweep()
+    alone = grown()
+    one, ended = make_coupon(), sold_out()[0]
+    claims.claim(one, make_users(1)[0])
+    let_time_pass(ended, 1)
+    make_coupon(status="paused")
+    sweep()
+    assert grown() == alone
+    assert alone < 200

@@ -1,0 +1,50 @@
+-- The functions of the scripts of a line: the loader puts them in front of each.
+
+local POLICY = {'revision', 'status', 'quota', 'issued', 'opens_at', 'closes_at', 'sold_out'}
+
+-- Makes standby the line again. Its numbers are lower than all later ones, so it is first in line by itself.
+local function bring_standby_back(line, standby)
+  if redis.call('EXISTS', standby) == 0 then return end
+  if redis.call('EXISTS', line) == 0 then
+    redis.call('RENAME', standby, line)
+  else
+    redis.call('ZUNIONSTORE', line, 2, line, standby, 'AGGREGATE', 'MIN')
+    redis.call('DEL', standby)
+  end
+end
+
+-- Keeps the first start and the last end that the gate ever had: by them the audit judges arrivals.
+local function widen_period(gate, opens_at, closes_at)
+  local known = redis.call('HMGET', gate, 'opens_at', 'closes_at', 'first_opens_at', 'last_closes_at')
+  redis.call('HSET', gate,
+    'first_opens_at', whole(math.min(opens_at, known[1] or opens_at, known[3] or opens_at)),
+    'last_closes_at', whole(math.max(closes_at, known[2] or closes_at, known[4] or closes_at)))
+end
+
+-- Copies a row of the coupon to its gate: ARGV 1 to 7, in the order of POLICY. Nothing else opens a gate that was sold
+-- out, so standby always comes back before anybody new. Only what differs is written.
+local function write_policy(gate, line, standby)
+  local known, news = redis.call('HMGET', gate, unpack(POLICY)), {}
+  for i, name in ipairs(POLICY) do
+    if known[i] ~= ARGV[i] then
+      table.insert(news, name)
+      table.insert(news, ARGV[i])
+    end
+  end
+  if known[5] ~= ARGV[5] or known[6] ~= ARGV[6] then widen_period(gate, ARGV[5], ARGV[6]) end
+  if #news > 0 then redis.call('HSET', gate, unpack(news)) end
+  local was, is = known[#POLICY], ARGV[#POLICY]
+  if is == '0' then
+    redis.call('HDEL', gate, 'sold_out_at')
+    bring_standby_back(line, standby)
+  elseif was == '0' then
+    redis.call('HSET', gate, 'sold_out_at', whole(clock_ms()))
+  end
+end
+
+-- Returns whether admission waits for receipts at this time: no longer than the wait can be. A clock that was put back to
+-- before the wait began would have it wait for ever so long, so that ends it.
+local function awaits_receipts(now_ms, grace_from, grace_until)
+  return now_ms >= (tonumber(grace_from) or math.huge) and now_ms < tonumber(grace_until)
+end
+
