@@ -3,7 +3,6 @@
 import gc
 import logging
 import zlib
-from collections.abc import Mapping
 from typing import Any
 
 import redis
@@ -27,6 +26,11 @@ from webapp.stores.swallowed import swallow
 ALLOWED_JOBS = frozenset({ADMISSION_JOB})
 WORKER_TTL_S = 30
 MAINTENANCE_INTERVAL_S = 30
+LONGEST_PAUSE_S = 2.0
+"""The longest pause between two tries to reach Redis; RQ's own pauses double up to a minute."""
+WAIT_FOR_JOB_S, REPLY_S = 3, 2
+"""How long a worker waits for a job before it asks again, and how much longer before it takes the connection for lost:
+a network that swallows everything breaks no connection."""
 LOCK_WAIT_S = 5
 MOST_DATA = 1000
 """The most bytes of a call, packed or not."""
@@ -107,9 +111,24 @@ class BellQueue(Queue):
 
 
 class BellWorker(SimpleWorker):
-    """A worker that no malformed data in Redis ends."""
+    """A worker that no malformed data in Redis ends, and that is soon back after an outage of Redis.
+
+    It obeys no commands over Redis, so it needs no thread that listens for them: a signal ends it.
+    """
 
     queue_class = BellQueue
+    max_connection_wait_time = LONGEST_PAUSE_S
+
+    @property
+    def dequeue_timeout(self) -> int:
+        return WAIT_FOR_JOB_S
+
+    @property
+    def connection_timeout(self) -> int:
+        return WAIT_FOR_JOB_S + REPLY_S
+
+    def subscribe(self) -> None:
+        pass
 
     def run_maintenance_tasks(self) -> None:
         with going_on(self.queues[0]):
@@ -122,16 +141,6 @@ class BellWorker(SimpleWorker):
     def execute_job(self, job: Job, queue: Queue) -> None:
         with going_on(queue):
             super().execute_job(job, queue)
-
-    def handle_payload(self, message: Mapping[str, object]) -> None:
-        with going_on(self.queues[0]):
-            super().handle_payload(message)  # type: ignore[no-untyped-call]
-
-    def unsubscribe(self) -> None:
-        if self.pubsub_thread:
-            # RQ unsubscribes first. A thread that hears of it before it is stopped waits on, and the worker waits 1 s.
-            self.pubsub_thread.stop()
-        super().unsubscribe()  # type: ignore[no-untyped-call]
 
 
 def _unpacked(data: bytes) -> bytes:
@@ -164,9 +173,11 @@ def main() -> None:
     logging.getLogger("rq.worker").setLevel(logging.WARNING)
     refuse_unsafe_start()
     with create_app({"SQL_LOCK_WAIT_S": LOCK_WAIT_S}).app_context():
+        # First: it has later connections wait as long for a reply as for a job.
+        worker = make_worker()
         ring_again()
         keep_for_good()
-        make_worker().work()
+        worker.work()
 
 
 def keep_for_good() -> None:
