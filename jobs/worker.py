@@ -19,7 +19,7 @@ from webapp.models import utcnow
 from webapp.sale.bells import ADMISSION_JOB
 from webapp.startup import refuse_unsafe_start
 from webapp.stores.malformed import ERRORS, going_on, is_malformed, set_entry_aside
-from webapp.stores.queue import FAILED_JOB_TTL_S, JOB_TIMEOUT_S, QUEUE_NAME, bell_queue
+from webapp.stores.queue import BELL_ID, FAILED_JOB_TTL_S, JOB_TIMEOUT_S, QUEUE_NAME, bell_queue
 from webapp.stores.script_redis import line_redis
 from webapp.stores.swallowed import swallow
 
@@ -88,7 +88,10 @@ class AllowedJob(Job):
 
 
 class BellQueue(Queue):
-    """A queue that sets malformed entries aside, so that they do not end the worker."""
+    """A queue that sets malformed entries aside, so that they do not end the worker.
+
+    One admission is enough for all jobs of a line that are in the queue when it begins.
+    """
 
     @classmethod
     def dequeue_any(cls, queues: Any, *args: Any, **options: Any) -> Any:
@@ -105,9 +108,30 @@ class BellQueue(Queue):
             if not is_malformed(error):
                 raise
             found = None
-        if found is None:
+        if found is not None:
+            _take_others(connection, queue_key, job_id)
+        elif BELL_ID.fullmatch(job_id):
+            connection.lrem(f"{queue_key}:intermediate", 0, job_id)  # nobody fetched it in time
+        else:
             set_entry_aside(connection, queue_key, job_id)
         return found
+
+
+def _line_of(job_id: str) -> str | None:
+    found = BELL_ID.fullmatch(job_id)
+    return found[1] if found else None
+
+
+def _take_others(connection: Any, queue_key: str, job_id: str) -> None:
+    """Remove the other jobs of the same line from the queue."""
+    entries = [entry.decode(errors="replace") for entry in connection.lrange(queue_key, 0, -1)]
+    others = [entry for entry in entries if _line_of(entry) == _line_of(job_id) is not None]
+    if others:
+        with connection.pipeline(transaction=False) as pipe:
+            for entry in others:
+                pipe.lrem(queue_key, 1, entry)
+            pipe.delete(*(Job.key_for(entry) for entry in others))
+            pipe.execute()
 
 
 class BellWorker(SimpleWorker):
