@@ -16,3 +16,12 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
+-- Returns whether this server has taken nine tenths of the memory that it may take. The rest is for what settles, closes
+-- and publishes.
+local function is_nearly_full()
+  local memory = redis.call('INFO', 'memory')
+  local function bytes(name) return tonumber(string.match(memory, name .. ':(%d+)') or 0) end
+  local most = bytes('maxmemory')
+  return most > 0 and bytes('used_memory') - bytes('mem_not_counted_for_evict') > 0.9 * most
+end
+
