@@ -28,7 +28,7 @@ SAID_BY_US = "firstcome: "
 READY_S = 60
 STOP_S = {"web": 15, "sweeper": 10, "worker": 35}
 """How long each part may take to stop, in this order. A worker finishes its job first, which may take 30 s."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 3.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 2.0
 """The pause between a death and the next start. Every line has to move within 10 s of a store's recovery."""
 STEADY_S = 30
 """A part that lived so long is started again after the first pause, not after a longer one."""

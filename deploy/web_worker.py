@@ -1,4 +1,4 @@
-"""gunicorn's gevent worker with four changes: docs/adr/0001-gevent.md gives the reasons."""
+"""gunicorn's gevent worker with five changes: docs/adr/0001-gevent.md gives the reasons."""
 
 import gc
 from typing import Any
@@ -57,13 +57,17 @@ class WholeResponse(wsgi.Response):  # type: ignore[misc]
 
 
 def prepare(app: Any) -> None:
-    """Compile the templates, and have the garbage collector leave out all present objects.
+    """Compile the templates, connect to Redis, and have the garbage collector leave out all present objects.
 
     40 templates take 0.3 s, which would hold up the first visitors. A full collection of garbage would look at all
     objects each time, 0.1 s that hold up everybody; the present ones stay, so nothing is lost if it skips them.
     """
     for name in app.jinja_env.list_templates() if hasattr(app, "jinja_env") else []:
         app.jinja_env.get_template(name)
+    if hasattr(app, "extensions"):
+        from webapp.stores import open_connections  # not before gevent has patched the process
+
+        open_connections(app)
     gc.collect()
     gc.freeze()
 

@@ -3,7 +3,6 @@
 import gc
 import logging
 import zlib
-from collections.abc import Mapping
 from typing import Any
 
 import redis
@@ -20,13 +19,18 @@ from webapp.models import utcnow
 from webapp.sale.bells import ADMISSION_JOB
 from webapp.startup import refuse_unsafe_start
 from webapp.stores.malformed import ERRORS, going_on, is_malformed, set_entry_aside
-from webapp.stores.queue import FAILED_JOB_TTL_S, JOB_TIMEOUT_S, QUEUE_NAME, bell_queue
+from webapp.stores.queue import BELL_ID, FAILED_JOB_TTL_S, JOB_TIMEOUT_S, QUEUE_NAME, bell_queue
 from webapp.stores.script_redis import line_redis
 from webapp.stores.swallowed import swallow
 
 ALLOWED_JOBS = frozenset({ADMISSION_JOB})
 WORKER_TTL_S = 30
 MAINTENANCE_INTERVAL_S = 30
+LONGEST_PAUSE_S = 2.0
+"""The longest pause between two tries to reach Redis; RQ's own pauses double up to a minute."""
+WAIT_FOR_JOB_S, REPLY_S = 3, 2
+"""How long a worker waits for a job before it asks again, and how much longer before it takes the connection for lost:
+a network that swallows everything breaks no connection."""
 LOCK_WAIT_S = 5
 MOST_DATA = 1000
 """The most bytes of a call, packed or not."""
@@ -84,7 +88,10 @@ class AllowedJob(Job):
 
 
 class BellQueue(Queue):
-    """A queue that sets malformed entries aside, so that they do not end the worker."""
+    """A queue that sets malformed entries aside, so that they do not end the worker.
+
+    One admission is enough for all jobs of a line that are in the queue when it begins.
+    """
 
     @classmethod
     def dequeue_any(cls, queues: Any, *args: Any, **options: Any) -> Any:
@@ -101,15 +108,51 @@ class BellQueue(Queue):
             if not is_malformed(error):
                 raise
             found = None
-        if found is None:
+        if found is not None:
+            _take_others(connection, queue_key, job_id)
+        elif BELL_ID.fullmatch(job_id):
+            connection.lrem(f"{queue_key}:intermediate", 0, job_id)  # nobody fetched it in time
+        else:
             set_entry_aside(connection, queue_key, job_id)
         return found
 
 
+def _line_of(job_id: str) -> str | None:
+    found = BELL_ID.fullmatch(job_id)
+    return found[1] if found else None
+
+
+def _take_others(connection: Any, queue_key: str, job_id: str) -> None:
+    """Remove the other jobs of the same line from the queue."""
+    entries = [entry.decode(errors="replace") for entry in connection.lrange(queue_key, 0, -1)]
+    others = [entry for entry in entries if _line_of(entry) == _line_of(job_id) is not None]
+    if others:
+        with connection.pipeline(transaction=False) as pipe:
+            for entry in others:
+                pipe.lrem(queue_key, 1, entry)
+            pipe.delete(*(Job.key_for(entry) for entry in others))
+            pipe.execute()
+
+
 class BellWorker(SimpleWorker):
-    """A worker that no malformed data in Redis ends."""
+    """A worker that no malformed data in Redis ends, and that is soon back after an outage of Redis.
+
+    It obeys no commands over Redis, so it needs no thread that listens for them: a signal ends it.
+    """
 
     queue_class = BellQueue
+    max_connection_wait_time = LONGEST_PAUSE_S
+
+    @property
+    def dequeue_timeout(self) -> int:
+        return WAIT_FOR_JOB_S
+
+    @property
+    def connection_timeout(self) -> int:
+        return WAIT_FOR_JOB_S + REPLY_S
+
+    def subscribe(self) -> None:
+        pass
 
     def run_maintenance_tasks(self) -> None:
         with going_on(self.queues[0]):
@@ -122,16 +165,6 @@ class BellWorker(SimpleWorker):
     def execute_job(self, job: Job, queue: Queue) -> None:
         with going_on(queue):
             super().execute_job(job, queue)
-
-    def handle_payload(self, message: Mapping[str, object]) -> None:
-        with going_on(self.queues[0]):
-            super().handle_payload(message)  # type: ignore[no-untyped-call]
-
-    def unsubscribe(self) -> None:
-        if self.pubsub_thread:
-            # RQ unsubscribes first. A thread that hears of it before it is stopped waits on, and the worker waits 1 s.
-            self.pubsub_thread.stop()
-        super().unsubscribe()  # type: ignore[no-untyped-call]
 
 
 def _unpacked(data: bytes) -> bytes:
@@ -164,9 +197,11 @@ def main() -> None:
     logging.getLogger("rq.worker").setLevel(logging.WARNING)
     refuse_unsafe_start()
     with create_app({"SQL_LOCK_WAIT_S": LOCK_WAIT_S}).app_context():
+        # First: it has later connections wait as long for a reply as for a job.
+        worker = make_worker()
         ring_again()
         keep_for_good()
-        make_worker().work()
+        worker.work()
 
 
 def keep_for_good() -> None:

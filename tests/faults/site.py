@@ -92,15 +92,17 @@ class Site:
         tamper: dict[str, str] | None = None,
         valkey_options: Sequence[str] = (),
         program: Path | None = None,
+        redis_url: str | None = None,
         proxied: bool = False,
         embedded: bool = False,
         web_processes: int = 2,
     ) -> None:
         """`proxied` puts a proxy before each of the stores, through which our processes, and not the test, reach it.
 
-        `embedded` has SQLite in place of MariaDB; `program` is another server than Valkey.
+        `embedded` has SQLite in place of MariaDB; `program` is another server than Valkey, and
+        `redis_url` another address of it.
         """
-        self.embedded, self.web_processes = embedded, web_processes
+        self.embedded, self.web_processes, self.redis_url = embedded, web_processes, redis_url
         self.directory, self.mariadb = directory, mariadb
         self.kills = self.deaths = 0
         self.valkey = Valkey(directory, port=free_port(), options=valkey_options, program=program)
@@ -148,7 +150,7 @@ class Site:
             "PATH": os.environ["PATH"],
             "SECRET_KEY": settings("", "")["SECRET_KEY"],
             "DATABASE_URL": url.replace(address, f"127.0.0.1:{(self.sql_proxy or self.mariadb).port}/"),
-            "REDIS_URL": f"redis://127.0.0.1:{(self.redis_proxy or self.valkey).port}/0",
+            "REDIS_URL": self.redis_url or f"redis://127.0.0.1:{(self.redis_proxy or self.valkey).port}/0",
             "PORT": str(self.port),
             "WEB_CONCURRENCY": str(self.web_processes),
             "SQL_PID_FILE": str(self.mariadb.directory / "mariadb.pid"),

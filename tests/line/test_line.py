@@ -23,7 +23,7 @@ def codes_of_scripts() -> dict[str, str]:
     """Return each script without its comments, by room and name."""
     paths = (ROOT / "webapp").rglob("lua/*.lua")
     scripts = {f"{path.parts[-3]}/{path.stem}": path.read_text() for path in paths}
-    assert len(scripts) == 19
+    assert len(scripts) > 15
     return {
         name: "\n".join(row.split("--")[0] for row in text.splitlines()) for name, text in scripts.items()
     }

@@ -5,8 +5,9 @@ Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
     {coupon:7}:gate      hash    epoch, revision, status, quota, issued, opens_at, closes_at (ms), last (number
                                  given), serving (highest number decided), last_issued (highest number that was
                                  issued a coupon), sold_out (0 or 1), sold_out_at (ms), floor (this epoch's numbers are
-                                 above it), arrived (last bucket of the arrivals), heard (a number that a receipt
-                                 proved and the counter did not know),
+                                 above it), arrived (last bucket of the arrivals),
+                                 looked_at (ms, when a claim last looked at the memory), full (0 or 1, what it saw),
+                                 heard (a number that a receipt proved and the counter did not know),
                                  first_opens_at, last_closes_at (ms: the widest period that this gate had),
                                  begun (run id of the server that began this epoch), renamed to run_id when the epoch
                                  is open; without both the epoch has ended,

@@ -1,11 +1,16 @@
 """The connections to SQL, to Redis and to RQ's queue. Nothing here knows a coupon."""
 
+import redis
 from flask import Flask
 from sqlalchemy import event
 from werkzeug.local import LocalProxy
 
 from webapp.stores.script_redis import connect_redis
 from webapp.stores.sql import connect_sharing_tls, db, engine_options, migrations, prepare_connection
+from webapp.stores.swallowed import swallow
+
+OPENED = {"line": 20, "bells": 2}
+"""How many connections a web process opens at its start, to each Redis."""
 
 
 def init_stores(app: Flask) -> None:
@@ -22,3 +27,12 @@ def init_stores(app: Flask) -> None:
         event.listen(db.engine, "connect", prepare_connection(app.config["SQL_LOCK_WAIT_S"]))
         if db.engine.name != "sqlite":
             event.listen(db.engine, "do_connect", connect_sharing_tls)
+
+
+def open_connections(app: Flask) -> None:
+    """Connect to Redis ahead of the first clicks: over TLS the connections of all who come at once take too long."""
+    for name, count in OPENED.items():
+        try:
+            app.extensions[name].connection_pool.open(count)
+        except redis.RedisError as error:
+            swallow("connections not opened", error, "the first requests open theirs")

@@ -1,5 +1,7 @@
 """RQ's queue of bells."""
 
+import re
+
 from flask import current_app
 from rq import Queue
 from rq.serializers import JSONSerializer
@@ -10,6 +12,12 @@ pops the job first, and a worker that dies at that moment has lost it."""
 
 SWEEPER_ALIVE_KEY = "sweeper:alive"
 """Exists while a sweeper sweeps."""
+MOST_BELLS = 300
+"""The most jobs in the queue, whatever happens: a worker does them in a second or two. The oldest go first."""
+BELL_TTL_S = 60
+"""How long a job waits for a worker. The bell of its line has expired long before, so the sweeper has rung again."""
+BELL_ID = re.compile(r"(\d+)-[0-9a-f]{32}")
+"""The id of a job begins with the id of its coupon, so that a worker takes all jobs of a line at once."""
 JOB_TIMEOUT_S = 30
 FAILED_JOB_TTL_S = 3600
 

@@ -7,9 +7,7 @@
 --          an error READONLY from a server that has become a replica: what it knows may be old
 
 local ended, life = KEYS[1], redis.call('GET', KEYS[2])
-if string.find(redis.call('INFO', 'replication'), 'role:slave', 1, true) then
-  return redis.error_reply('READONLY this server has become a replica')
-end
+if is_replica() then return redis.error_reply('READONLY this server has become a replica') end
 local run_id = this_run()
 if not life or string.match(life, '%w+') ~= run_id then return {run_id} end
 local after = life == ARGV[1] and '(' .. ARGV[2] or '-inf'

@@ -6,6 +6,7 @@
 --          answer: a number of webapp.line.types.Reply; ring 1: this caller enqueues the admission job;
 --          result: the stored result when decided; opens_at in ms when not open yet; when closed or sold out
 --          "<since ms>:<last number issued>:<its arrival, ms>:<issued>:<in standby>", each empty where it is unknown
+--          an error OOM instead of a new number when the server is nearly full
 --
 -- NO_GATE also when no epoch is open in this run of the server: its numbers and results may be of the past. A repeat
 -- changes nothing and returns the same number. A result or a ticket comes before every other check, so a user who has
@@ -19,8 +20,9 @@ local user, bell_ms, bucket_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local CATCHES_UP_MS = 10000
 local NO_GATE, WAITING, DECIDED, STANDBY, NOT_OPEN, CLOSED, SOLD_OUT = 0, 1, 2, 3, 4, 5, 6
 
-local known = redis.call('HMGET', gate, 'epoch', 'status', 'opens_at', 'closes_at', 'sold_out', 'run_id', 'arrived')
-local epoch, status, opens_at, closes_at, sold_out, run_id, arrived = unpack(known)
+local known = redis.call('HMGET', gate, 'epoch', 'status', 'opens_at', 'closes_at', 'sold_out', 'run_id', 'arrived',
+  'looked_at', 'full')
+local epoch, status, opens_at, closes_at, sold_out, run_id, arrived, looked_at, full = unpack(known)
 if not epoch or run_id ~= this_run() then return {NO_GATE, 0, 0, 0, 0, 0, ''} end
 epoch = tonumber(epoch)
 
@@ -55,6 +57,13 @@ if status == 'closed' then return refuse(CLOSED, over and closes_at or '') end
 if now_ms < tonumber(opens_at) then return {NOT_OPEN, epoch, 0, 0, 0, now_ms, opens_at} end
 if over then return refuse(CLOSED, closes_at) end
 if sold_out == '1' then return refuse(SOLD_OUT) end
+
+-- A look at the memory takes as long as some claims, so the gate keeps what the last one saw, whatever the clock does.
+if math.abs(now_ms - (tonumber(looked_at) or 0)) >= bucket_ms then
+  full = is_nearly_full() and '1' or '0'
+  redis.call('HSET', gate, 'looked_at', whole(now_ms), 'full', full)
+end
+if full == '1' then return redis.error_reply('OOM only the reserve of memory is left') end
 
 number = redis.call('HINCRBY', gate, 'last', 1)
 redis.call('ZADD', line, whole(number), user)

@@ -16,3 +16,17 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
+-- Returns whether this server has taken nine tenths of the memory that it may take. The rest is for what settles, closes
+-- and publishes.
+local function is_nearly_full()
+  local memory = redis.call('INFO', 'memory')
+  local function bytes(pattern) return tonumber(string.match(memory, pattern) or 0) end
+  local most = bytes('maxmemory:(%d+)')
+  return most > 0 and bytes('used_memory:(%d+)') - bytes('mem_not_counted_for_evict:(%d+)') > 0.9 * most
+end
+
+-- Returns whether this server has become a replica, so that its data may be old.
+local function is_replica()
+  return string.find(redis.call('INFO', 'replication'), 'role:slave', 1, true) ~= nil
+end
+
