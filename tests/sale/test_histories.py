@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 import redis
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
@@ -517,3 +517,30 @@ def test_a_server_that_takes_over_while_an_epoch_begins_keeps_the_epoch_that_it_
         sale_epochs.ensure_open(coupon)
     db.session.rollback()
     assert db.session.execute(select(Coupon.epoch, Coupon.last_number)).one() == before
+
+
+# SQL comes back with older data
+
+
+@pytest.mark.parametrize("commits", range(4), ids="{} commits after it".format)
+def test_what_sql_has_forgotten_to_have_decided_is_decided_anew(commits):
+    """Whatever the revisions say: commits after SQL was put back may reach the one of the gate."""
+    coupon, users = make_coupon(quota=2), make_users(2)
+    claims.claim(coupon, users[0])
+    claims.claim(coupon, users[1])
+    before = dict(db.session.execute(select(Coupon.__table__).where(Coupon.id == coupon)).one()._mapping)
+    db.session.rollback()
+    admission.admit(coupon)
+    with db.engine.begin() as connection:
+        connection.execute(delete(CouponIssue).where(CouponIssue.coupon_id == coupon))
+        connection.execute(update(Coupon).where(Coupon.id == coupon).values(before))
+    for _ in range(commits):
+        coupons.change_coupon(coupon, title=f"after {commits}")
+    publishing.reconcile(coupon)
+    assert audit.run(coupon).ok
+    assert states(coupon, users) == ["none", "none"]
+    restored = [claims.restore(coupon, user, number=number, epoch=1) for number, user in enumerate(users, 1)]
+    assert [ticket.number for ticket in restored] == [1, 2]
+    admission.admit(coupon)
+    assert states(coupon, users) == ["issued", "issued"]
+    assert audit.run(coupon).ok

@@ -161,13 +161,15 @@ class Line:
         for start in range(0, len(items), WRITE_CHUNK):
             self.redis.hset(self.results_key, mapping=dict(items[start : start + WRITE_CHUNK]))
 
-    def replace_results(self, results: Mapping[str, str]) -> None:
+    def replace_results(self, results: Mapping[str, str]) -> bool:
         """Make these the only results, and remove the tickets of their users from the line and from standby.
 
-        Call it while the coupon's row is locked, with every result that SQL knows.
+        Call it while the coupon's row is locked, with every result that SQL knows. Return whether Redis held another
+        one that was ours: then SQL has forgotten what it decided.
         """
+        stood = {user: result for user, result in self.results() if user not in results}
         # Results go in before tickets go out: a poll in between must not find neither.
-        unknown, known = [user for user, _ in self.results() if user not in results], list(results)
+        unknown, known = list(stood), list(results)
         self.write_results(results)
         with self.redis.pipeline(transaction=False) as pipe:
             for start in range(0, len(unknown), WRITE_CHUNK):
@@ -176,6 +178,7 @@ class Line:
                 pipe.zrem(self.line_key, *known[start : start + WRITE_CHUNK])
                 pipe.zrem(self.standby_key, *known[start : start + WRITE_CHUNK])
             pipe.execute()
+        return any(user.isdecimal() and RESULT.fullmatch(result) for user, result in stood.items())
 
     def results(self) -> Iterator[tuple[str, str]]:
         """Yield every result by user id, in steps that do not hold Redis up."""

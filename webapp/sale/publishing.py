@@ -100,18 +100,18 @@ def publish_late_revocations() -> None:
 def reconcile(coupon_id: int) -> None:
     """Rebuild the gate and the results in Redis from SQL, and take away every result that SQL contradicts.
 
-    Safe at any moment, also during a sale; a repeat changes nothing. A gate that is ahead of SQL (SQL came back with
-    older data), or whose counter is behind it, ends with its epoch. A place in line that Redis lost is no fact of SQL:
-    its owner's receipt brings it back. Raises Refused(not_found), SQLAlchemyError, redis.RedisError.
+    Safe at any moment, also during a sale; a repeat changes nothing. A gate or a result that is ahead of SQL (SQL came
+    back with older data), and a counter that is behind it, end the epoch. A place in line that Redis lost is no fact
+    of SQL: its owner's receipt brings it back. Raises Refused(not_found), SQLAlchemyError, redis.RedisError.
     """
     line = Line(line_redis(), coupon_id)
     set_aside(coupon_id)
     with locked_coupon(coupon_id) as lock:
         if lock.coupon is None or lock.coupon.status == DRAFT:
             raise Refused("not_found")
-        line.replace_results(known_results(lock.connection, coupon_id))
+        forgotten = line.replace_results(known_results(lock.connection, coupon_id))
         gate = line.gate()
-        if gate is not None and not _fits(gate, lock):
+        if gate is not None and (forgotten or not _fits(gate, lock)):
             line.end_epoch()
         lock.commit()
     publish(coupon_id)
@@ -122,4 +122,5 @@ def _fits(gate: Gate, lock: CouponLock) -> bool:
     """Whether the gate can be a copy of the row, and its counter gave every number that SQL decided."""
     coupon = lock.coupon
     decided = highest_number(lock.connection, coupon.id)
-    return gate.epoch == coupon.epoch and gate.policy.revision <= coupon.revision and gate.last >= decided
+    # The lock has raised the revision, and that is not committed: no gate has it.
+    return gate.epoch == coupon.epoch and gate.policy.revision < coupon.revision and gate.last >= decided
