@@ -186,7 +186,8 @@ def _told_aside(aside: list[str]) -> Iterator[Check]:
 
 
 def _redis_checks(facts: _Facts, gate: Gate) -> Iterator[Check]:
-    yield from _result_checks(facts)
+    if not gate.results_gone:
+        yield from _result_checks(facts)
     yield _none(
         "one place", sorted(facts.waiting.keys() & facts.standby.keys()), "users in line and in standby"
     )
