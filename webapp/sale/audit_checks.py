@@ -36,8 +36,9 @@ def checks_of(facts: Facts) -> Iterator[Check]:
         advice = "missing; `flask reconcile` brings it back"
         yield Check("gate", facts.coupon.epoch == 0, advice)
         return
-    yield from _result_checks(facts)
-    yield from _rejection_checks(facts)
+    if not facts.gate.results_gone:
+        yield from _result_checks(facts)
+        yield from _rejection_checks(facts)
     yield from _place_checks(facts)
     yield from _sum_checks(facts)
     yield _gate_check(facts, facts.gate)
@@ -216,7 +217,7 @@ def _admission_check(facts: Facts, gate: Gate) -> Check:
     # A wait that begins in the future is none: Redis's clock was put back.
     awaited = max(0, (gate.grace_until_ms or 0) - gate.now_ms) if begun <= gate.now_ms else 0
     most = longest_grace_ms(facts.places.values(), gate)
-    if awaited > begun + most - gate.now_ms:
+    if awaited and awaited > begun + most - gate.now_ms:
         return Check(ADMISSION, False, f"held back for {awaited} ms more, {most} at most would be right")
     if not facts.waiting or facts.coupon.status in (PAUSED, DRAFT):
         words = "paused" if facts.waiting else "nobody waits"
