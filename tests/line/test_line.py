@@ -103,7 +103,7 @@ def test_without_a_gate_nothing_is_created(line):
     ("changes", "answer"),
     [
         ({"opens_at_ms": 2**51}, Reply.NOT_OPEN),
-        ({"closes_at_ms": 1}, Reply.CLOSED),
+        ({"closes_at_ms": 1}, Reply.PAST),
         ({"status": "closed"}, Reply.CLOSED),
         ({"quota": 3, "issued": 3}, Reply.SOLD_OUT),
         ({"quota": None, "issued": 3}, Reply.WAITING),

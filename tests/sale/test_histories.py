@@ -1,7 +1,7 @@
 """Short histories that once broke a promise: two stores, an operator, and a Redis that forgot or started again."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 
 import pytest
@@ -21,6 +21,7 @@ from webapp.sale import epochs as sale_epochs
 from webapp.sale.epochs import EPOCH_STEP
 from webapp.sale.outcomes import Refused
 from webapp.sale.receipts import Receipt
+from webapp.sale.records import policy_of
 from webapp.stores.script_redis import line_redis
 from webapp.stores.sql import db
 from webapp.web.pages import tickets
@@ -503,6 +504,58 @@ def test_a_sweep_that_changes_nothing_writes_nothing_but_that_the_sweeper_lives(
     sweep()
     assert grown() == alone
     assert alone < 200
+
+
+def keys_of(coupon: int) -> set[str]:
+    return {key.rpartition(":")[2] for key in line_redis().scan_iter(f"{{coupon:{coupon}}}:*")}
+
+
+def test_results_leave_redis_30_days_after_the_end_and_sql_answers(client):
+    coupon, holder, standby = sold_out(quota=2)
+    redeeming.revoke(code_of(coupon, holder[0]), None, "fraud")
+    admission.admit(coupon)
+    people = [*holder, *standby, *make_users(1)]
+    let_time_pass(coupon, 29)
+    known = [claims.standing(coupon, user) for user in people]
+    assert keys_of(coupon) == {"gate", "standby", "results", "arrivals"}
+    let_time_pass(coupon, 31)
+    assert keys_of(coupon) == {"gate", "standby"}
+    assert [claims.standing(coupon, user) for user in people] == known
+    heard = ["rejected", "issued", "issued", "sold_out", "closed"]
+    assert [tries_to_claim(coupon, user) for user in people] == heard
+    sign_in(client, holder[1])
+    assert 'data-state="issued"' in client.get(f"/coupons/{coupon}").text
+    assert client.get(f"/coupons/{coupon}/ticket").json["code"] == known[1].code
+    assert audit.run(coupon).ok
+
+
+def test_standby_is_served_however_long_after_the_end_a_coupon_comes_back():
+    coupon, holder, standby = sold_out()
+    let_time_pass(coupon, 31)
+    redeeming.revoke(holder_code(coupon), None, "fraud")
+    assert sweep() == 0, "the revocation rang"
+    admission.admit(coupon)
+    assert states(coupon, [*holder, *standby]) == ["rejected", "issued", "sold_out"]
+    sweep()
+    assert keys_of(coupon) == {"gate", "standby"}
+    publishing.reconcile(coupon)
+    assert keys_of(coupon) == {"gate", "standby"}
+    assert audit.run(coupon).ok
+
+
+@pytest.mark.parametrize("heard_by", ["publish", "settle"])
+def test_results_come_back_when_the_end_is_moved_to_later(heard_by):
+    coupon, holder, standby = sold_out()
+    let_time_pass(coupon, 31)
+    with broken_off(coupons, "publish") if heard_by == "settle" else nullcontext():
+        coupons.change_coupon(coupon, issue_end_at=utcnow() + timedelta(days=1))
+    if heard_by == "settle":
+        with db.engine.connect() as connection:
+            line_of(coupon).settle(policy_of(connection.execute(select(Coupon)).one()), [])
+    assert states(coupon, [*holder, *standby]) == ["issued", "sold_out", "sold_out"]
+    assert keys_of(coupon) >= {"gate", "standby", "results"}
+    assert line_redis().pttl(line_of(coupon).results_key) > 0
+    assert audit.run(coupon).ok
 
 
 # Failover

@@ -382,13 +382,16 @@ def test_whoever_holds_a_receipt_that_redis_forgot_gets_the_place_back(app, clie
     assert claim(client, coupon, token=token).get_json() == body
 
 
-def test_whoever_presses_again_instead_goes_to_the_end_of_the_line(app, client, token):
+def test_whoever_presses_again_goes_to_the_end_of_the_line_until_the_receipt_turns_up(app, client, token):
     coupon = make_coupon()
     receipt = claim(client, coupon, token=token).get_json()["receipt"]
     line_redis().flushall()
     again = claim(client, coupon, token=token).get_json()
     assert (again["state"], again["number"]) == ("waiting", epochs.EPOCH_STEP + 1)
-    assert ticket(client, coupon, **{"X-Ticket-Receipt": receipt}).get_json() == again
+    later = {"X-Ticket-Receipt": again["receipt"]}
+    assert ticket(client, coupon, **later).get_json() == again
+    assert ticket(client, coupon, **{"X-Ticket-Receipt": receipt}).get_json()["number"] == 1
+    assert ticket(client, coupon, **later).get_json()["number"] == 1
 
 
 def test_the_receipt_of_something_else_proves_nothing(app, client):

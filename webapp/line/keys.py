@@ -15,7 +15,8 @@ Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
     {coupon:7}:line      zset    user id -> number: the tickets that wait;
                                  "<user id>:<number>" -> number: given up by a user who has a lower one again
     {coupon:7}:standby   zset    user id -> number: the tickets that waited when the quota ran out
-    {coupon:7}:results   hash    user id -> "issued:<number>:<code>" or "rejected:<number>:<reason>"
+    {coupon:7}:results   hash    user id -> "issued:<number>:<code>" or "rejected:<number>:<reason>"; it leaves Redis
+                                 RESULTS_KEPT_MS after the end, and so do the arrivals
     {coupon:7}:bell      string  set when a bell is rung, until an admission begins, BELL_MS at most
     {coupon:7}:arrivals  zset    bucket of BUCKET_MS (epoch ms // BUCKET_MS) -> first ticket number given in it;
                                  "unknown:<floor>" -> first number below that floor that may be given and forgotten
@@ -28,5 +29,7 @@ Each script in `lua/` states its own contract in its header.
 BELL_MS = 5000
 BUCKET_MS = 100
 """The precision of an arrival's time: at most ten entries a second, however many people come."""
+RESULTS_KEPT_MS = 30 * 24 * 3600 * 1000
+"""How long after the end results and arrivals stay in Redis; then SQL answers. `lua/prelude.lua` knows it too."""
 MOST_NUMBER = 2**52
 """No ticket's number is as high. Above 2**53 a sorted set would not tell one number from the next."""

@@ -31,6 +31,8 @@ class Line:
         self.gate_key, self.line_key, self.standby_key = tag + "gate", tag + "line", tag + "standby"
         self.results_key, self.bell_key, self.arrivals_key = tag + "results", tag + "bell", tag + "arrivals"
         self.malformed_key, self.late_key = tag + "malformed", tag + "late"
+        queues = [self.gate_key, self.line_key, self.standby_key]
+        self.policy_keys = [*queues, self.results_key, self.arrivals_key]
 
     def claim(self, user_id: int) -> Claimed:
         """Give the user the next number, or the reply that they already have; a repeat changes nothing."""
@@ -59,9 +61,12 @@ class Line:
 
         The policy is that of the row after the commit; without one the gate is left alone.
         """
-        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
         row = policy.args() if policy else NO_POLICY
-        return int(self._run("settle_batch", keys, [*row, *(part for ticket in settled for part in ticket)]))
+        return int(
+            self._run(
+                "settle_batch", self.policy_keys, [*row, *(part for ticket in settled for part in ticket)]
+            )
+        )
 
     def to_standby(self) -> int:
         """Move all tickets of the line to standby if the gate says sold out; return how many."""
@@ -72,7 +77,7 @@ class Line:
 
         An older revision changes nothing. When coupons came back, standby becomes the line again.
         """
-        return int(self._run("publish", [self.gate_key, self.line_key, self.standby_key], policy.args())) >= 0
+        return int(self._run("publish", self.policy_keys, policy.args())) >= 0
 
     def begin_epoch(
         self,
@@ -89,9 +94,10 @@ class Line:
         The floor is not below `known` and every surviving ticket; with a `step` it is the next multiple of it. Nobody
         gets a number before `open_epoch`.
         """
-        keys = [self.gate_key, self.line_key, self.standby_key, self.arrivals_key]
         last = "" if last_issued is None else last_issued
-        floor = int(self._run("begin_epoch", keys, [*policy.args(), epoch, known, serving, step, last]))
+        floor = int(
+            self._run("begin_epoch", self.policy_keys, [*policy.args(), epoch, known, serving, step, last])
+        )
         return None if floor < 0 else floor
 
     def open_epoch(self, epoch: int, *, grace_ms: int = 0) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-from webapp.line.keys import MOST_NUMBER
+from webapp.line.keys import MOST_NUMBER, RESULTS_KEPT_MS
 from webapp.line.results import RESULT
 
 
@@ -19,6 +19,7 @@ class Reply(IntEnum):
     CLOSED = 5
     SOLD_OUT = 6
     NO_TICKET = 7
+    PAST = 8
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,11 @@ class Gate:
     in_standby: int
     now_ms: int
     ahead_ms: int
+
+    @property
+    def results_gone(self) -> bool:
+        """Whether results and arrivals have left Redis, so long ago was the end."""
+        return self.now_ms >= self.policy.closes_at_ms + RESULTS_KEPT_MS
 
 
 def _is_readable(found: "Claimed | Standing") -> bool:

@@ -36,8 +36,9 @@ def checks_of(facts: Facts) -> Iterator[Check]:
         advice = "missing; `flask reconcile` brings it back"
         yield Check("gate", facts.coupon.epoch == 0, advice)
         return
-    yield from _result_checks(facts)
-    yield from _rejection_checks(facts)
+    if not facts.gate.results_gone:
+        yield from _result_checks(facts)
+        yield from _rejection_checks(facts)
     yield from _place_checks(facts)
     yield from _sum_checks(facts)
     yield _gate_check(facts, facts.gate)
@@ -45,6 +46,7 @@ def checks_of(facts: Facts) -> Iterator[Check]:
     yield from _period_checks(facts, facts.gate)
     yield _admission_check(facts, facts.gate)
     yield _bell_check(facts)
+    yield _clock_check(facts.gate)
 
 
 def _sql_checks(facts: Facts) -> Iterator[Check]:
@@ -211,10 +213,11 @@ def _period_checks(facts: Facts, gate: Gate) -> Iterator[Check]:
 
 def _admission_check(facts: Facts, gate: Gate) -> Check:
     """Whoever waits has a bell, or a reason: the coupon is paused, or receipts are awaited."""
-    awaited = max(0, (gate.grace_until_ms or 0) - gate.now_ms)
+    begun = gate.now_ms if gate.grace_from_ms is None else gate.grace_from_ms
+    # A wait that begins in the future is none: Redis's clock was put back.
+    awaited = max(0, (gate.grace_until_ms or 0) - gate.now_ms) if begun <= gate.now_ms else 0
     most = longest_grace_ms(facts.places.values(), gate)
-    begun = gate.grace_from_ms if gate.grace_from_ms is not None else gate.now_ms
-    if awaited and not (begun <= gate.now_ms and awaited <= begun + most - gate.now_ms):
+    if awaited and awaited > begun + most - gate.now_ms:
         return Check(ADMISSION, False, f"held back for {awaited} ms more, {most} at most would be right")
     if not facts.waiting or facts.coupon.status in (PAUSED, DRAFT):
         words = "paused" if facts.waiting else "nobody waits"
@@ -228,12 +231,19 @@ def _admission_check(facts: Facts, gate: Gate) -> Check:
 
 
 def _bell_check(facts: Facts) -> Check:
+    """A bell that outlives its life is set anew as soon as somebody waits; one without an end is not ours."""
     ms = facts.bell_ms
     if ms is None:
         return Check("bell", True, "not set")
-    return Check(
-        "bell", 0 <= ms <= BELL_MS, "has no end" if ms < 0 else f"ends in {ms} ms, {BELL_MS} at most"
+    return Check("bell", ms >= 0, "has no end" if ms < 0 else f"ends in {ms} ms, {BELL_MS} at most are right")
+
+
+def _clock_check(gate: Gate) -> Check:
+    """Tell of a clock that was put back. It holds nobody up: no wait at the gate is longer than it can be."""
+    back = (
+        f"{gate.ahead_ms} ms behind what the gate has seen: it was put back" if gate.ahead_ms else "as seen"
     )
+    return Check("clock", True, f"Redis's is {back}")
 
 
 def _none(name: str, offenders: Iterable[Any], what: str) -> Check:

@@ -1,6 +1,7 @@
-"""The claim, the polls and receipts: Redis answers, SQL only where no epoch is open or data are unreadable."""
+"""The claim, the polls and receipts: Redis answers. SQL does where no epoch is open, or results have gone."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import redis
@@ -14,6 +15,7 @@ from webapp.sale.bells import ring
 from webapp.sale.epochs import proved_grace_ms, wait_for_gate
 from webapp.sale.outcomes import LineStatus, Refused, Ticket, state_of, ticket_from
 from webapp.sale.receipts import Refusal
+from webapp.sale.records import known_results
 from webapp.sale.setting_aside import set_aside, set_user_aside
 from webapp.stores.malformed import is_malformed
 from webapp.stores.script_redis import line_redis
@@ -90,7 +92,16 @@ def _asked(coupon_id: int, user_id: int, ask: Callable[[], Found]) -> Found:
         found = ask()
         if found.reply is Reply.NO_GATE:
             raise Refused("busy")
-    return found
+    return _from_sql(coupon_id, user_id, found) if found.reply is Reply.PAST else found
+
+
+def _from_sql(coupon_id: int, user_id: int, found: Found) -> Found:
+    """Answer for a line that ended so long ago that its results have left Redis."""
+    with db.engine.connect() as connection:
+        result = known_results(connection, coupon_id, user_id).get(str(user_id))
+    if result is not None:
+        return replace(found, reply=Reply.DECIDED, result=result)
+    return replace(found, reply=Reply.CLOSED if isinstance(found, Claimed) else Reply.NO_TICKET)
 
 
 def _record_lost(coupon_id: int, user_id: int, number: int, epoch: int) -> None:

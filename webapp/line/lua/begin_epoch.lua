@@ -1,7 +1,7 @@
 -- Begin an epoch: write the gate from SQL, unless an epoch is open in this run of the server. Nobody gets a number or
 -- is admitted before open_epoch.lua, which the caller runs once SQL knows the epoch.
 --
--- KEYS     1 gate   2 line   3 standby   4 arrivals
+-- KEYS     1 gate   2 line   3 standby   4 results   5 arrivals
 -- ARGV     1 revision   2 status   3 quota ("" = unlimited)   4 issued   5 opens_at ms   6 closes_at ms
 --          7 sold out (0 or 1)   8 epoch   9 highest number that SQL heard of
 --          10 serving: the highest number that SQL decided
@@ -13,7 +13,7 @@
 -- count as known, if they can be numbers of tickets. The arrivals stay up to the surviving counter. Numbers from there to the floor have no known time, and a
 -- mark says so.
 
-local gate, line, standby, arrivals = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local gate, line, standby, arrivals = KEYS[1], KEYS[2], KEYS[3], KEYS[5]
 local floor, step = tonumber(ARGV[9]), tonumber(ARGV[11])
 local run_id = this_run()
 
@@ -30,7 +30,7 @@ if not known[2] then
 elseif floor > tonumber(known[2]) then
   redis.call('ZADD', arrivals, whole(known[2] + 1), 'unknown:' .. whole(floor))
 end
-write_policy(gate, line, standby)
+write_policy(unpack(KEYS))
 -- Nobody knows when the coupons had gone, if the gate did not.
 if known[4] ~= '1' then redis.call('HDEL', gate, 'sold_out_at') end
 redis.call('HSET', gate, 'epoch', ARGV[8], 'serving', ARGV[10], 'begun', run_id, 'floor', whole(floor),

@@ -5,7 +5,8 @@
 -- Returns  {answer, epoch, number, ahead, ring, now_ms, result}
 --          answer: a number of webapp.line.types.Reply; ring 1: this caller enqueues the admission job;
 --          result: the stored result when decided; opens_at in ms when not open yet; when closed or sold out
---          "<since ms>:<last number issued>:<its arrival, ms>:<issued>:<in standby>", each empty where it is unknown
+--          "<since ms>:<last number issued>:<its arrival, ms>:<issued>:<in standby>", each empty where it is unknown;
+--          PAST instead of CLOSED when results have left Redis: SQL knows whether this user has one
 --          an error OOM instead of a new number when the server is nearly full
 --
 -- NO_GATE also when no epoch is open in this run of the server: its numbers and results may be of the past. A repeat
@@ -18,7 +19,7 @@
 local gate, line, standby, results, bell, arrivals = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local user, bell_ms, bucket_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local CATCHES_UP_MS = 10000
-local NO_GATE, WAITING, DECIDED, STANDBY, NOT_OPEN, CLOSED, SOLD_OUT = 0, 1, 2, 3, 4, 5, 6
+local NO_GATE, WAITING, DECIDED, STANDBY, NOT_OPEN, CLOSED, SOLD_OUT, PAST = 0, 1, 2, 3, 4, 5, 6, 8
 
 local known = redis.call('HMGET', gate, 'epoch', 'status', 'opens_at', 'closes_at', 'sold_out', 'run_id', 'arrived',
   'looked_at', 'full')
@@ -48,6 +49,7 @@ local function refuse(answer, since)
     local first = redis.call('ZREVRANGEBYSCORE', arrivals, known[2] or 0, '-inf', 'LIMIT', 0, 1)[1]
     if tonumber(first) then arrived_ms = whole(first * bucket_ms) end
   end
+  if results_gone(closes_at, now_ms) then answer = PAST end
   return {answer, epoch, 0, 0, 0, now_ms,
     table.concat({since or known[3] or '', last, arrived_ms, known[1], in_standby}, ':')}
 end

@@ -1,5 +1,6 @@
 -- The functions of the scripts of a line: the loader puts them in front of each.
 
+local KEPT_MS = 30 * 24 * 3600 * 1000
 local POLICY = {'revision', 'status', 'quota', 'issued', 'opens_at', 'closes_at', 'sold_out'}
 
 -- Makes standby the line again. Its numbers are lower than all later ones, so it is first in line by itself.
@@ -21,9 +22,16 @@ local function widen_period(gate, opens_at, closes_at)
     'last_closes_at', whole(math.max(closes_at, known[2] or closes_at, known[4] or closes_at)))
 end
 
+-- Returns whether what Redis keeps of a coupon for 30 days after its end has gone.
+local function results_gone(closes_at, now_ms)
+  return now_ms >= tonumber(closes_at) + KEPT_MS
+end
+
 -- Copies a row of the coupon to its gate: ARGV 1 to 7, in the order of POLICY. Nothing else opens a gate that was sold
--- out, so standby always comes back before anybody new. Only what differs is written.
-local function write_policy(gate, line, standby)
+-- out, so standby always comes back before anybody new. Results and arrivals leave Redis 30 days after the end; an end
+-- that is moved to later than that ends the epoch, and the next one brings the results back from SQL. Only what differs
+-- is written.
+local function write_policy(gate, line, standby, results, arrivals)
   local known, news = redis.call('HMGET', gate, unpack(POLICY)), {}
   for i, name in ipairs(POLICY) do
     if known[i] ~= ARGV[i] then
@@ -33,12 +41,23 @@ local function write_policy(gate, line, standby)
   end
   if known[5] ~= ARGV[5] or known[6] ~= ARGV[6] then widen_period(gate, ARGV[5], ARGV[6]) end
   if #news > 0 then redis.call('HSET', gate, unpack(news)) end
-  local was, is = known[#POLICY], ARGV[#POLICY]
+
+  local was, is = known[7], ARGV[7]
   if is == '0' then
     redis.call('HDEL', gate, 'sold_out_at')
     bring_standby_back(line, standby)
   elseif was == '0' then
     redis.call('HSET', gate, 'sold_out_at', whole(clock_ms()))
+  end
+
+  local closed_at, closes_at, now_ms = known[6], ARGV[6], clock_ms()
+  for _, key in ipairs({results, arrivals}) do
+    if closed_at ~= closes_at or redis.call('PTTL', key) == -1 then
+      redis.call('PEXPIREAT', key, whole(tonumber(closes_at) + KEPT_MS))
+    end
+  end
+  if closed_at and results_gone(closed_at, now_ms) and not results_gone(closes_at, now_ms) then
+    redis.call('HDEL', gate, 'run_id')
   end
 end
 

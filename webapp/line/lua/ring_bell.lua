@@ -13,6 +13,6 @@ if redis.call('ZCARD', line) == 0 then return 0 end
 local known = redis.call('HMGET', gate, 'grace_from', 'grace_until')
 if awaits_receipts(clock_ms(), known[1], known[2]) then return 0 end
 local life_ms = redis.call('PTTL', bell)
-if life_ms >= 0 and life_ms <= bell_ms then return 0 end
+if life_ms ~= -2 and life_ms <= bell_ms then return 0 end
 redis.call('SET', bell, '1', 'PX', bell_ms)
 return 1

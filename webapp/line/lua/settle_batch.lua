@@ -1,6 +1,6 @@
 -- Settle one committed batch: results in, tickets out, "now serving" and the last issued number on.
 --
--- KEYS     1 gate   2 line   3 standby   4 results
+-- KEYS     1 gate   2 line   3 standby   4 results   5 arrivals
 -- ARGV     1 to 7 the coupon's row as publish.lua takes it (1 = "": the gate is left alone), then for each ticket
 --          member, number, result ("issued:<number>:<code>", "rejected:<number>:<reason>", or "" for none);
 --          at most 2,000 tickets, because one call from Lua takes no more arguments
@@ -55,5 +55,5 @@ end
 
 redis.call('HSET', gate, 'serving', whole(serving))
 if last_issued > 0 then redis.call('HSET', gate, 'last_issued', whole(last_issued)) end
-if revision > tonumber(known[1]) then write_policy(gate, line, standby) end
+if revision > tonumber(known[1]) then write_policy(unpack(KEYS)) end
 return left
