@@ -9,7 +9,8 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from webapp import create_app
 from webapp.accounts.sessions import ended_sessions
 from webapp.line.line import to_be_served
 from webapp.models import DRAFT, Coupon, utcnow
+from webapp.sale.bells import ring_if_waiting
 from webapp.sale.outcomes import Refused
 from webapp.sale.publishing import publish_coupon, publish_late_revocations
 from webapp.startup import refuse_unsafe_start
@@ -40,21 +42,46 @@ ALIVE_MS = 5000
 def sweep() -> int:
     """Publish every coupon and return how many lines were rung for. Raises redis.RedisError, SQLAlchemyError."""
     publish_late_revocations()
-    rung = sum(sweep_one(coupon) for coupon in swept_coupons())
+    published = publish_all(swept_coupons())
     ended_sessions().tell_again()
     line_redis().set(SWEEPER_ALIVE_KEY, "1", px=ALIVE_MS)
+    return ring_for(published)
+
+
+def publish_all(coupons: Iterable[Row[Any]]) -> list[Row[Any]]:
+    """Publish coupons, and return those whose lines are admitted."""
+    admitted = []
+    for coupon in coupons:
+        with passing_over(coupon):
+            if publish_coupon(coupon):
+                admitted.append(coupon)
+    return admitted
+
+
+def ring_for(coupons: Iterable[Row[Any]]) -> int:
+    """Ring for lines in which somebody waits, and return how many they were.
+
+    The first job that the queue's Redis does not take ends it, because each would wait as long for an answer.
+    """
+    rung = 0
+    for coupon in coupons:
+        with passing_over(coupon):
+            heard = ring_if_waiting(coupon.id)
+            if heard is False:
+                break
+            rung += heard is True
     return rung
 
 
-def sweep_one(coupon: Row[Any]) -> bool:
-    """Publish one coupon and return whether its line was rung for. Malformed data in one line stops no other line."""
+@contextmanager
+def passing_over(coupon: Row[Any]) -> Iterator[None]:
+    """Go on with the other lines when the data of this one are malformed."""
     try:
-        return publish_coupon(coupon)
+        yield
     except (Refused, ValueError, redis.ResponseError) as error:
         if isinstance(error, redis.ResponseError) and not is_malformed(error):
             raise
         swallow("coupon not swept", error, "the next sweep tries again", coupon_id=coupon.id)
-        return False
 
 
 def swept_coupons() -> Sequence[Row[Any]]:

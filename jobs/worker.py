@@ -12,7 +12,7 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs.sweeper import sweep_one, swept_coupons
+from jobs.sweeper import publish_all, ring_for, swept_coupons
 from webapp import create_app
 from webapp.line.line import Line
 from webapp.models import utcnow
@@ -220,9 +220,10 @@ def ring_again() -> None:
     wait for the bell to expire. One admission too many does no harm.
     """
     try:
-        for coupon in swept_coupons():
+        published = publish_all(swept_coupons())
+        for coupon in published:
             Line(line_redis(), coupon.id).quiet_bell()
-            sweep_one(coupon)
+        ring_for(published)
     except (redis.RedisError, SQLAlchemyError) as error:
         swallow("not rung at the start", error, "the sweeper rings when the bells have expired")
 

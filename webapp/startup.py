@@ -27,6 +27,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from webapp.config import DEFAULTS, SECRET_KEY_BITS, SECRET_KEY_BYTES, load
 from webapp.models import Coupon, CouponIssue
+from webapp.stores.rights import missing_rights
 from webapp.stores.script_redis import connect_redis
 from webapp.stores.sql import Base, engine_options
 from webapp.values import strength
@@ -116,6 +117,8 @@ def _check_redis_url(name: str, url: str) -> None:
 def _check_redis(name: str, settings: dict[str, Any]) -> None:
     try:
         connection = connect_redis(settings[name], decode_responses=True)
+        if missing := missing_rights(connection):
+            _refuse(f"the user of {name} may not run {', '.join(missing)}; README.md lists the rights")
         policy = connection.info("memory").get("maxmemory_policy")
         has_file = connection.info("persistence").get("aof_enabled") == 1
         _compare_clocks(f"the Redis of {name}", float("{}.{:06}".format(*connection.time())))

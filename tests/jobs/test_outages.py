@@ -1,5 +1,6 @@
 """A worker whose Redis is away: it tries again soon, however long that takes."""
 
+import socket
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -11,14 +12,18 @@ from rq.worker import base
 from deploy import local
 from deploy.processes import free_port
 from deploy.stores import Valkey
+from jobs.sweeper import sweep
 from jobs.worker import LONGEST_PAUSE_S, REPLY_S, WAIT_FOR_JOB_S, BellWorker, make_worker
 from tests.builders import make_coupon
 from tests.conftest import on_sqlite
+from webapp.line.line import Line
 from webapp.sale.bells import ring
-from webapp.stores.queue import bell_queue
-from webapp.stores.script_redis import connect_redis
+from webapp.stores.queue import SWEEPER_ALIVE_KEY, bell_queue
+from webapp.stores.script_redis import connect_redis, line_redis
+from webapp.stores.swallowed import counts
 
 pytestmark = [pytest.mark.usefixtures("app"), on_sqlite]
+SWEEP_S = 10
 MANY = 8
 """So many pauses of RQ's own would take three minutes."""
 
@@ -79,3 +84,20 @@ def test_a_worker_listens_to_nobody_but_its_queue(own_queue):
         (worker.pubsub_channel_name.encode(), 0)
     ]
     worker.register_death()
+
+
+def test_a_sweep_publishes_everything_though_the_queue_does_not_answer(app, monkeypatch):
+    """Each bell alone waits a second and a half for the silent Redis of the queue."""
+    coupons = [make_coupon() for _ in range(20)]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setitem(app.extensions, "bells", connect_redis(address))
+        for coupon in coupons:
+            line_redis().zadd(Line(line_redis(), coupon).line_key, {"1": 1})
+        before, began = counts["bell not enqueued"], time.monotonic()
+        assert sweep() == 0
+        assert time.monotonic() - began < SWEEP_S
+        assert counts["bell not enqueued"] == before + 1
+        app.extensions["bells"].connection_pool.disconnect()
+    assert all(Line(line_redis(), coupon).is_open() for coupon in coupons)
+    assert line_redis().exists(SWEEPER_ALIVE_KEY)

@@ -17,18 +17,20 @@ from webapp.stores.swallowed import swallow
 ADMISSION_JOB = "jobs.admission.admit"
 
 
-def ring(coupon_id: int) -> None:
-    """Enqueue one admission job with a fresh id.
+def ring(coupon_id: int) -> bool:
+    """Enqueue one admission job with a fresh id, and return whether the queue has it.
 
     An error is swallowed and counted: the ticket is already in line, and the sweeper rings within seconds.
     """
     try:
         with going_on(bell_queue()):
             _enqueue(coupon_id)
-            return
+            return True
         _enqueue(coupon_id)
     except redis.RedisError as error:
         swallow("bell not enqueued", error, "the sweeper rings within seconds", coupon_id=coupon_id)
+        return False
+    return True
 
 
 def _enqueue(coupon_id: int) -> None:
@@ -46,9 +48,6 @@ def _enqueue(coupon_id: int) -> None:
     queue.connection.ltrim(queue.key, -MOST_BELLS, -1)
 
 
-def ring_if_waiting(coupon_id: int) -> bool:
-    """Ring when somebody waits and nobody has rung; return whether this call did."""
-    rings = Line(line_redis(), coupon_id).set_bell()
-    if rings:
-        ring(coupon_id)
-    return rings
+def ring_if_waiting(coupon_id: int) -> bool | None:
+    """Ring when somebody waits and nobody has rung; return what `ring` does, or None when there was no need."""
+    return ring(coupon_id) if Line(line_redis(), coupon_id).set_bell() else None

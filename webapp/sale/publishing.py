@@ -34,11 +34,12 @@ def publish(coupon_id: int) -> None:
     """
     with db.engine.connect() as connection:
         coupon = connection.execute(select(Coupon).where(Coupon.id == coupon_id)).one()
-    publish_coupon(coupon)
+    if publish_coupon(coupon):
+        ring_if_waiting(coupon_id)
 
 
 def publish_coupon(coupon: CouponRow) -> bool:
-    """Write a row of `coupons` to its gate, open a missing one, and return whether this call rang for the admission.
+    """Write a row of `coupons` to its gate, open a missing one, and return whether its line is admitted.
 
     Safe at any moment: an older row cannot overwrite a newer one. Raises Refused(not_found) when the row is gone,
     SQLAlchemyError, redis.RedisError.
@@ -48,7 +49,7 @@ def publish_coupon(coupon: CouponRow) -> bool:
     set_aside(coupon.id)
     if not Line(line_redis(), coupon.id).publish(policy_of(coupon)):
         ensure_open(coupon.id)
-    return coupon.status != PAUSED and ring_if_waiting(coupon.id)
+    return bool(coupon.status != PAUSED)
 
 
 def settle_issue(lock: CouponLock, issue: Row[Any]) -> None:
