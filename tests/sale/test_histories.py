@@ -429,7 +429,7 @@ def test_a_gate_of_the_past_says_busy_over_http_and_then_what_sql_knows(client, 
     assert (serving.json["state"], serving.json["epoch"], page.status_code) == ("sold_out", 2, 200)
 
 
-def test_nobody_reads_an_issue_that_was_taken_back_before_a_replica_that_was_behind_took_over():
+def test_nobody_reads_an_issue_that_was_revoked_before_a_replica_that_was_behind_took_over():
     coupon, holder, _ = sold_out()
     take_over = replica()
     redeeming.revoke(code_of(coupon, holder[0]), None, "fraud")
