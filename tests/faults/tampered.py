@@ -274,6 +274,11 @@ def no_look_for_a_replica() -> None:
     pool.is_demoted = lambda _: False
 
 
+def long_pauses() -> None:
+    """A worker pauses for up to a minute between two tries to reach Redis."""
+    worker.BellWorker.max_connection_wait_time = worker.SimpleWorker.max_connection_wait_time
+
+
 def patient_sql() -> None:
     """A stopped session keeps its lock for as long as MySQL's own default says."""
     statements = sql.session_settings
@@ -353,6 +358,7 @@ GUARDS: dict[str, Callable[[], None]] = {
         "no_grace",
         "no_ring_at_start",
         "patient_redis",
+        "long_pauses",
         "no_look_for_a_replica",
         "patient_sql",
         "note_standstills",
