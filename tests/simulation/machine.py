@@ -1,0 +1,326 @@
+"""The machine: its rules begin actors, let them go on, kill them, and break the stores. Hypothesis chooses among them."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from jobs import admission as job
+from jobs import sweeper
+from tests.simulation import deeds
+from tests.simulation.actors import Actor, Crossing
+from tests.simulation.answers import wrong_answers
+from tests.simulation.promises import Person, Promises, Violation
+from tests.simulation.rest import come_to_rest
+from tests.simulation.words import WORDS, numbered, span
+from tests.simulation.world import COUPON, PEOPLE, World
+
+TO_THE_END = 99
+CUTS = st.sampled_from([TO_THE_END] * 4 + [0, 1, 2, 3, 4, 5, 6, 7])
+"""How many crossings an actor makes before it stops: all of them, mostly."""
+USERS = st.sampled_from(list(PEOPLE))
+WHICH = st.integers(0, 3)
+SPANS = st.sampled_from([1000, 3000, 5000, 100, 12_000, 35_000, 200_000, 8 * 24 * 3600 * 1000])
+MOST_ACTORS = 4
+
+
+class Simulation(RuleBasedStateMachine):
+    """One run of the simulated world. Each rule is one step, and one event of the history."""
+
+    world: ClassVar[World]
+    steps: ClassVar[int] = 0
+    """Steps of all runs of this process together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history: list[str] = []
+        self.actors: list[Actor] = []
+        self.judged = 0
+        """How long the history was when its last step was over."""
+
+    # What happens
+
+    def tell(self, text: str) -> None:
+        self.history.append(text)
+
+    def judge(self, actor: Actor | None = None, crossed: str = "", *, lost: bool = False) -> None:
+        for wrong in self.promises.judge(actor, crossed, event=len(self.history), lost=lost):
+            self.broken(wrong)
+        self.world.note_bell(self.promises.seen)
+
+    def begin(self, name: str, work: Callable[[], Any], cut: int, *, kind: str, about: Any = None) -> Actor:
+        """Begin an actor, and let it make so many crossings."""
+        self.tell(name)
+        actor = Actor(name, self.in_app(work), kind=kind, began=len(self.history), about=about)
+        if kind in deeds.ASK:
+            person = self.promises.people[about]
+            actor.showed = person.number if kind == "poll" and person.receipt else 0
+        self.actors.append(actor)
+        actor.switch()
+        self.go_on_with(actor, cut)
+        return actor
+
+    def in_app(self, work: Callable[[], Any]) -> Callable[[], Any]:
+        def work_in_app() -> Any:
+            with self.world.app.app_context():
+                return work()
+
+        return work_in_app
+
+    def go_on_with(self, actor: Actor, cut: int = TO_THE_END) -> None:
+        while cut and not actor.over and self.world.is_free_for(actor):
+            self.cross(actor, Crossing.GOES)
+            cut -= 1
+        self.finish(actor)
+
+    def cross(self, actor: Actor, crossing: Crossing) -> None:
+        before = actor.before
+        if before in ("claim.lua", "read_standing.lua", "restore_ticket.lua"):
+            actor.trusted = self.promises.seen.trusted
+        if before == "read_head.lua":
+            actor.read = (self.promises.seen, self.world.now_ms)
+        actor.cross(crossing)
+        self.judge(actor, before)
+
+    def finish(self, actor: Actor) -> None:
+        """Judge what has come out of an actor that is over; say before what another one has stopped."""
+        if not actor.over:
+            self.history[-1] += f"; stops before {WORDS.get(actor.before, actor.before)}"
+            return
+        self.actors.remove(actor)
+        self.world.give_lock_back(actor, committed=False)
+        if actor.died:
+            return
+        if actor.error is not None and not isinstance(actor.error, deeds.EXPECTED):
+            self.broken(f"{actor.name}: {actor.error!r}")
+        if actor.kind in deeds.ASK:
+            self.history[-1] += f"; {deeds.heard(actor)}"
+            for wrong in wrong_answers(self.promises, actor, event=len(self.history)):
+                self.broken(wrong)
+        elif actor.error is not None:
+            self.history[-1] += f"; ends with {type(actor.error).__name__}: {str(actor.error)[:60]}"
+        if actor.kind == "reconcile" and actor.error is None:
+            self.world.needs_reconcile = False
+
+    # The beginning
+
+    @initialize(
+        quota=st.sampled_from([1, 2, 0, 3, None]),
+        opens_in_s=st.sampled_from([-10, 3]),
+        closes_in_s=st.sampled_from([600, 20]),
+    )
+    def the_coupon(self, quota: int | None, opens_in_s: int, closes_in_s: int) -> None:
+        self.world.begin(quota=quota, opens_in_s=opens_in_s, closes_in_s=closes_in_s)
+        people = {user: Person() for user in PEOPLE}
+        self.promises = Promises(self.world, self.world.seen(), self.world.books(), people)
+        opens = "has opened" if opens_in_s < 0 else f"opens in {opens_in_s} s"
+        self.tell(f"a coupon with quota {quota if quota is not None else 'unlimited'} {opens}, and ends in {closes_in_s} s")
+
+    # People
+
+    @precondition(lambda self: len(self.actors) < MOST_ACTORS)
+    @rule(user=USERS, cut=CUTS)
+    def click(self, user: int, cut: int) -> None:
+        self.begin(f"user {user} presses the button", deeds.click(user), cut, kind="click", about=user)
+
+    @precondition(lambda self: len(self.actors) < MOST_ACTORS)
+    @rule(user=USERS, cut=CUTS)
+    def click_again(self, user: int, cut: int) -> None:
+        self.click(user=user, cut=cut)
+
+    @precondition(lambda self: len(self.actors) < MOST_ACTORS)
+    @rule(user=USERS)
+    def click_elsewhere(self, user: int) -> None:
+        name = f"user {user} presses the button on a device that keeps no receipt"
+        self.begin(name, deeds.click(user), TO_THE_END, kind="click elsewhere", about=user)
+
+    @precondition(lambda self: len(self.actors) < MOST_ACTORS)
+    @rule(user=USERS, cut=CUTS)
+    def poll(self, user: int, cut: int) -> None:
+        receipt = self.promises.people[user].receipt
+        words = "with its receipt" if receipt else "without a receipt"
+        self.begin(f"the page of user {user} asks {words}", deeds.poll(user, receipt), cut, kind="poll", about=user)
+
+    @precondition(lambda self: len(self.actors) < MOST_ACTORS)
+    @rule(user=USERS, cut=CUTS)
+    def load(self, user: int, cut: int) -> None:
+        receipt = self.promises.people[user].receipt
+        self.begin(f"user {user} loads the page", deeds.load(user, receipt), cut, kind="poll", about=user)
+
+    # Workers and the sweeper
+
+    @precondition(lambda self: self.world.jobs.waiting and len(self.actors) < MOST_ACTORS)
+    @rule(cut=CUTS)
+    def work(self, cut: int) -> None:
+        self.world.jobs.waiting.pop(0)
+        self.begin("a worker takes a job", lambda: job.admit(COUPON), cut, kind="worker")
+
+    @precondition(lambda self: len(self.actors) < MOST_ACTORS)
+    @rule(cut=CUTS)
+    def sweep(self, cut: int) -> None:
+        self.begin("the sweeper sweeps", sweeper.sweep, cut, kind="sweeper")
+
+    # Operators
+
+    @precondition(lambda self: len(self.actors) < MOST_ACTORS)
+    @rule(change=st.sampled_from(sorted(deeds.CHANGES)), cut=CUTS)
+    def change(self, change: str, cut: int) -> None:
+        work = deeds.change(change, self.world)
+        self.begin(f"an operator {deeds.CHANGES[change]}", work, cut, kind="operator")
+
+    @precondition(lambda self: self.promises.books.issues and len(self.actors) < MOST_ACTORS)
+    @rule(which=WHICH, cut=CUTS)
+    def revoke(self, which: int, cut: int) -> None:
+        user, code = self.a_code(which)
+        self.begin(f"an operator revokes the code of user {user}", deeds.revoke(code), cut, kind="operator")
+
+    @precondition(lambda self: self.promises.books.issues and len(self.actors) < MOST_ACTORS)
+    @rule(which=WHICH)
+    def use(self, which: int) -> None:
+        user, code = self.a_code(which)
+        self.begin(f"a till uses the code of user {user}", deeds.use(code), TO_THE_END, kind="operator")
+
+    @precondition(lambda self: len(self.actors) < MOST_ACTORS)
+    @rule(user=USERS, deed=st.sampled_from(sorted(deeds.ACCOUNTS)), cut=CUTS)
+    def account(self, user: int, deed: str, cut: int) -> None:
+        self.begin(f"an operator {deed}s user {user}", deeds.ACCOUNTS[deed](user), cut, kind="operator")
+
+    @precondition(lambda self: len(self.actors) < MOST_ACTORS)
+    @rule(cut=CUTS)
+    def reconcile(self, cut: int) -> None:
+        self.begin("an operator reconciles", deeds.reconcile, cut, kind="reconcile")
+
+    # Actors that stopped
+
+    @precondition(lambda self: self.actors)
+    @rule(which=WHICH, cut=CUTS)
+    def go_on(self, which: int, cut: int) -> None:
+        actor = self.actor(which)
+        self.tell(f"({actor.name}) goes on")
+        self.go_on_with(actor, cut)
+
+    @precondition(lambda self: self.actors)
+    @rule(which=WHICH)
+    def die(self, which: int) -> None:
+        actor = self.actor(which)
+        self.tell(f"({actor.name}) dies")
+        actor.die()
+        self.judge(actor)
+        self.finish(actor)
+
+    @precondition(lambda self: self.actors)
+    @rule(which=WHICH, crossing=st.sampled_from([Crossing.REPLY_LOST, Crossing.REFUSED]), cut=CUTS)
+    def fail(self, which: int, crossing: Crossing, cut: int) -> None:
+        actor = self.actor(which)
+        if crossing is Crossing.REPLY_LOST and not self.world.is_free_for(actor):
+            crossing = Crossing.REFUSED
+        self.tell(f"({actor.name}) {WORDS.get(actor.before, actor.before)}: {crossing.value}")
+        self.cross(actor, crossing)
+        self.go_on_with(actor, cut)
+
+    @precondition(lambda self: self.actors)
+    @rule()
+    def deploy(self) -> None:
+        self.tell("a deploy: every process ends, wherever it is")
+        for actor in list(self.actors):
+            actor.die()
+            self.finish(actor)
+        self.judge()
+
+    def actor(self, which: int) -> Actor:
+        return self.actors[which % len(self.actors)]
+
+    def a_code(self, which: int) -> tuple[int, str]:
+        issues = sorted(self.promises.books.issues.items())
+        user, issue = issues[which % len(issues)]
+        return user, issue.code
+
+    # Time, and what breaks
+
+    @rule(ms=SPANS)
+    def time_passes(self, ms: int) -> None:
+        self.tell(f"{span(ms)} pass")
+        self.world.pass_time(ms)
+        self.judge()
+
+    @rule(fault=st.sampled_from(["runs again with its file", "is wiped", "comes back empty"]))
+    def redis_breaks(self, fault: str) -> None:
+        self.tell(f"Redis {fault}")
+        if fault != "runs again with its file":
+            self.world.wipe_redis()
+        if fault != "is wiped":
+            self.world.start_redis_again()
+        self.judge(lost=True)
+
+    @rule()
+    def replica_falls_behind(self) -> None:
+        self.tell("a replica of Redis hears nothing from now on")
+        self.world.keep_replica()
+
+    @precondition(lambda self: self.world.replica is not None)
+    @rule()
+    def fail_over(self) -> None:
+        self.tell("Redis fails over to the replica that was behind")
+        self.world.fail_over()
+        self.judge(lost=True)
+
+    @rule(ms=st.sampled_from([600_000, -600_000, 2000, -2000]))
+    def redis_clock(self, ms: int) -> None:
+        self.tell(f"the clock of Redis steps {span(abs(ms))} {'forward' if ms > 0 else 'back'}")
+        self.world.step_redis_clock(ms)
+        self.judge()
+
+    @rule(store=st.sampled_from(["redis", "sql"]))
+    def away(self, store: str) -> None:
+        name = f"{store}_away"
+        setattr(self.world, name, not getattr(self.world, name))
+        gone = getattr(self.world, name)
+        self.tell(f"{'Redis' if store == 'redis' else 'SQL'} {'answers no more' if gone else 'is back'}")
+
+    @rule()
+    def back_up(self) -> None:
+        self.tell("SQL is backed up")
+        self.world.back_sql_up()
+
+    @precondition(lambda self: self.world.backup)
+    @rule()
+    def put_back(self) -> None:
+        self.tell("everything is stopped, SQL is put back to its backup, and everything starts again")
+        for actor in list(self.actors):
+            actor.die()
+            self.finish(actor)
+        self.world.put_sql_back()
+        self.promises.forget_what_sql_forgot(self.world.books())
+
+    @precondition(lambda self: self.world.jobs.waiting)
+    @rule(doubled=st.booleans())
+    def job(self, doubled: bool) -> None:
+        self.tell(f"a job in the queue is {'doubled' if doubled else 'lost'}")
+        waiting = self.world.jobs.waiting
+        waiting.append(waiting[0]) if doubled else waiting.pop()
+
+    @rule()
+    def bell(self) -> None:
+        self.tell("the bell is lost")
+        self.world.lose_bell()
+
+    # The end
+
+    @invariant()
+    def step_is_over(self) -> None:
+        self.judged = len(self.history)
+        Simulation.steps += 1
+
+    def teardown(self) -> None:
+        """After the last step everything comes to rest; after a violation everything just ends."""
+        try:
+            if self.history and self.judged == len(self.history):
+                for wrong in come_to_rest(self):
+                    self.broken(wrong)
+        finally:
+            for actor in list(self.actors):
+                actor.die()
+
+    def broken(self, wrong: str) -> None:
+        raise Violation(f"{wrong}\n{numbered(self.history)}")
