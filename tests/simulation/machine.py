@@ -1,19 +1,20 @@
 """The machine: its rules begin actors, let them go on, kill them, and break the stores. Hypothesis chooses among them."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from jobs import admission as job
 from jobs import sweeper
-from tests.simulation import deeds
+from tests.simulation import deeds, faults
 from tests.simulation.actors import Actor, Crossing
 from tests.simulation.answers import wrong_answers
 from tests.simulation.promises import Person, Promises, Violation
 from tests.simulation.rest import come_to_rest
-from tests.simulation.words import WORDS, numbered, span
+from tests.simulation.words import WORDS, span
 from tests.simulation.world import COUPON, PEOPLE, World
 
 TO_THE_END = 99
@@ -23,6 +24,35 @@ USERS = st.sampled_from(list(PEOPLE))
 WHICH = st.integers(0, 3)
 SPANS = st.sampled_from([1000, 3000, 5000, 100, 12_000, 35_000, 200_000, 8 * 24 * 3600 * 1000])
 MOST_ACTORS = 4
+
+
+Method = Callable[..., None]
+
+
+def step(*, when: Callable[[Any], object] = bool, **choices: Any) -> Callable[[Method], Method]:
+    """Make a method a rule that can be chosen `when`; what was chosen is kept, so that it can be played again."""
+
+    def decorate(method: Method) -> Method:
+        @wraps(method)
+        def played(self: "Simulation", **chosen: Any) -> None:
+            if self.at_rest:
+                return method(self, **chosen)
+            self.script.append((method.__name__, chosen))
+            method(self, **chosen)
+            self.whole_steps = len(self.script)
+            Simulation.steps += 1
+
+        PLAYED[method.__name__] = played, when
+        return precondition(when)(rule(**choices)(played))  # type: ignore[no-any-return]
+
+    return decorate
+
+
+PLAYED: dict[str, tuple[Method, Callable[[Any], object]]] = {}
+
+
+def has_room(self: "Simulation") -> bool:
+    return len(self.actors) < MOST_ACTORS
 
 
 class Simulation(RuleBasedStateMachine):
@@ -36,8 +66,10 @@ class Simulation(RuleBasedStateMachine):
         super().__init__()
         self.history: list[str] = []
         self.actors: list[Actor] = []
-        self.judged = 0
-        """How long the history was when its last step was over."""
+        self.script: list[tuple[str, dict[str, Any]]] = []
+        self.at_rest = False
+        self.whole_steps = 0
+        """How many of them have come to their end."""
 
     # What happens
 
@@ -80,8 +112,9 @@ class Simulation(RuleBasedStateMachine):
             actor.trusted = self.promises.seen.trusted
         if before == "read_head.lua":
             actor.read = (self.promises.seen, self.world.now_ms)
+        self.world.ran = False
         actor.cross(crossing)
-        self.judge(actor, before)
+        self.judge(actor, before if self.world.ran else "")
 
     def finish(self, actor: Actor) -> None:
         """Judge what has come out of an actor that is over; say before what another one has stopped."""
@@ -110,7 +143,12 @@ class Simulation(RuleBasedStateMachine):
         opens_in_s=st.sampled_from([-10, 3]),
         closes_in_s=st.sampled_from([600, 20]),
     )
-    def the_coupon(self, quota: int | None, opens_in_s: int, closes_in_s: int) -> None:
+    def coupon(self, **chosen: Any) -> None:
+        self.script.append(("coupon", chosen))
+        self.write_the_coupon(**chosen)
+        self.whole_steps = 1
+
+    def write_the_coupon(self, quota: int | None, opens_in_s: int, closes_in_s: int) -> None:
         self.world.begin(quota=quota, opens_in_s=opens_in_s, closes_in_s=closes_in_s)
         people = {user: Person() for user in PEOPLE}
         self.promises = Promises(self.world, self.world.seen(), self.world.books(), people)
@@ -119,89 +157,71 @@ class Simulation(RuleBasedStateMachine):
 
     # People
 
-    @precondition(lambda self: len(self.actors) < MOST_ACTORS)
-    @rule(user=USERS, cut=CUTS)
+    @step(when=has_room, user=USERS, cut=CUTS)
     def click(self, user: int, cut: int) -> None:
         self.begin(f"user {user} presses the button", deeds.click(user), cut, kind="click", about=user)
 
-    @precondition(lambda self: len(self.actors) < MOST_ACTORS)
-    @rule(user=USERS, cut=CUTS)
-    def click_again(self, user: int, cut: int) -> None:
-        self.click(user=user, cut=cut)
-
-    @precondition(lambda self: len(self.actors) < MOST_ACTORS)
-    @rule(user=USERS)
+    @step(when=has_room, user=USERS)
     def click_elsewhere(self, user: int) -> None:
         name = f"user {user} presses the button on a device that keeps no receipt"
         self.begin(name, deeds.click(user), TO_THE_END, kind="click elsewhere", about=user)
 
-    @precondition(lambda self: len(self.actors) < MOST_ACTORS)
-    @rule(user=USERS, cut=CUTS)
+    @step(when=has_room, user=USERS, cut=CUTS)
     def poll(self, user: int, cut: int) -> None:
         receipt = self.promises.people[user].receipt
         words = "with its receipt" if receipt else "without a receipt"
         self.begin(f"the page of user {user} asks {words}", deeds.poll(user, receipt), cut, kind="poll", about=user)
 
-    @precondition(lambda self: len(self.actors) < MOST_ACTORS)
-    @rule(user=USERS, cut=CUTS)
+    @step(when=has_room, user=USERS, cut=CUTS)
     def load(self, user: int, cut: int) -> None:
         receipt = self.promises.people[user].receipt
         self.begin(f"user {user} loads the page", deeds.load(user, receipt), cut, kind="poll", about=user)
 
     # Workers and the sweeper
 
-    @precondition(lambda self: self.world.jobs.waiting and len(self.actors) < MOST_ACTORS)
-    @rule(cut=CUTS)
+    @step(when=lambda self: self.world.jobs.waiting and has_room(self), cut=CUTS)
     def work(self, cut: int) -> None:
         self.world.jobs.waiting.pop(0)
         self.begin("a worker takes a job", lambda: job.admit(COUPON), cut, kind="worker")
 
-    @precondition(lambda self: len(self.actors) < MOST_ACTORS)
-    @rule(cut=CUTS)
+    @step(when=has_room, cut=CUTS)
     def sweep(self, cut: int) -> None:
         self.begin("the sweeper sweeps", sweeper.sweep, cut, kind="sweeper")
 
     # Operators
 
-    @precondition(lambda self: len(self.actors) < MOST_ACTORS)
-    @rule(change=st.sampled_from(sorted(deeds.CHANGES)), cut=CUTS)
+    @step(when=has_room, change=st.sampled_from(sorted(deeds.CHANGES)), cut=CUTS)
     def change(self, change: str, cut: int) -> None:
         work = deeds.change(change, self.world)
-        self.begin(f"an operator {deeds.CHANGES[change]}", work, cut, kind="operator")
+        self.begin(f"an operator {change}", work, cut, kind="operator")
 
-    @precondition(lambda self: self.promises.books.issues and len(self.actors) < MOST_ACTORS)
-    @rule(which=WHICH, cut=CUTS)
+    @step(when=lambda self: self.promises.books.issues and has_room(self), which=WHICH, cut=CUTS)
     def revoke(self, which: int, cut: int) -> None:
         user, code = self.a_code(which)
         self.begin(f"an operator revokes the code of user {user}", deeds.revoke(code), cut, kind="operator")
 
-    @precondition(lambda self: self.promises.books.issues and len(self.actors) < MOST_ACTORS)
-    @rule(which=WHICH)
+    @step(when=lambda self: self.promises.books.issues and has_room(self), which=WHICH)
     def use(self, which: int) -> None:
         user, code = self.a_code(which)
         self.begin(f"a till uses the code of user {user}", deeds.use(code), TO_THE_END, kind="operator")
 
-    @precondition(lambda self: len(self.actors) < MOST_ACTORS)
-    @rule(user=USERS, deed=st.sampled_from(sorted(deeds.ACCOUNTS)), cut=CUTS)
+    @step(when=has_room, user=USERS, deed=st.sampled_from(sorted(deeds.ACCOUNTS)), cut=CUTS)
     def account(self, user: int, deed: str, cut: int) -> None:
         self.begin(f"an operator {deed}s user {user}", deeds.ACCOUNTS[deed](user), cut, kind="operator")
 
-    @precondition(lambda self: len(self.actors) < MOST_ACTORS)
-    @rule(cut=CUTS)
+    @step(when=has_room, cut=CUTS)
     def reconcile(self, cut: int) -> None:
         self.begin("an operator reconciles", deeds.reconcile, cut, kind="reconcile")
 
     # Actors that stopped
 
-    @precondition(lambda self: self.actors)
-    @rule(which=WHICH, cut=CUTS)
+    @step(when=lambda self: self.actors, which=WHICH, cut=CUTS)
     def go_on(self, which: int, cut: int) -> None:
         actor = self.actor(which)
         self.tell(f"({actor.name}) goes on")
         self.go_on_with(actor, cut)
 
-    @precondition(lambda self: self.actors)
-    @rule(which=WHICH)
+    @step(when=lambda self: self.actors, which=WHICH)
     def die(self, which: int) -> None:
         actor = self.actor(which)
         self.tell(f"({actor.name}) dies")
@@ -209,8 +229,7 @@ class Simulation(RuleBasedStateMachine):
         self.judge(actor)
         self.finish(actor)
 
-    @precondition(lambda self: self.actors)
-    @rule(which=WHICH, crossing=st.sampled_from([Crossing.REPLY_LOST, Crossing.REFUSED]), cut=CUTS)
+    @step(when=lambda self: self.actors, which=WHICH, crossing=st.sampled_from([Crossing.REPLY_LOST, Crossing.REFUSED]), cut=CUTS)
     def fail(self, which: int, crossing: Crossing, cut: int) -> None:
         actor = self.actor(which)
         if crossing is Crossing.REPLY_LOST and not self.world.is_free_for(actor):
@@ -219,14 +238,16 @@ class Simulation(RuleBasedStateMachine):
         self.cross(actor, crossing)
         self.go_on_with(actor, cut)
 
-    @precondition(lambda self: self.actors)
-    @rule()
+    @step(when=lambda self: self.actors)
     def deploy(self) -> None:
         self.tell("a deploy: every process ends, wherever it is")
+        self.end_all()
+        self.judge()
+
+    def end_all(self) -> None:
         for actor in list(self.actors):
             actor.die()
             self.finish(actor)
-        self.judge()
 
     def actor(self, which: int) -> Actor:
         return self.actors[which % len(self.actors)]
@@ -238,84 +259,46 @@ class Simulation(RuleBasedStateMachine):
 
     # Time, and what breaks
 
-    @rule(ms=SPANS)
+    @step(ms=SPANS)
     def time_passes(self, ms: int) -> None:
         self.tell(f"{span(ms)} pass")
         self.world.pass_time(ms)
         self.judge()
 
-    @rule(fault=st.sampled_from(["runs again with its file", "is wiped", "comes back empty"]))
+    @step(fault=st.sampled_from(sorted(faults.OF_REDIS)))
     def redis_breaks(self, fault: str) -> None:
-        self.tell(f"Redis {fault}")
-        if fault != "runs again with its file":
-            self.world.wipe_redis()
-        if fault != "is wiped":
-            self.world.start_redis_again()
-        self.judge(lost=True)
+        self.tell(fault)
+        lost = faults.OF_REDIS[fault](self.world)
+        self.judge(lost=lost)
 
-    @rule()
-    def replica_falls_behind(self) -> None:
-        self.tell("a replica of Redis hears nothing from now on")
-        self.world.keep_replica()
+    @step(fault=st.sampled_from(sorted(faults.OF_THE_QUEUE)))
+    def the_queue_breaks(self, fault: str) -> None:
+        self.tell(fault)
+        faults.OF_THE_QUEUE[fault](self.world)
 
-    @precondition(lambda self: self.world.replica is not None)
-    @rule()
-    def fail_over(self) -> None:
-        self.tell("Redis fails over to the replica that was behind")
-        self.world.fail_over()
-        self.judge(lost=True)
+    @step(fault=st.sampled_from(["answers no more", "is back", "is backed up", "is put back"]))
+    def sql_breaks(self, fault: str) -> None:
+        self.tell(f"SQL {fault}")
+        if fault == "is backed up":
+            self.world.back_sql_up()
+        elif fault == "is put back" and self.world.backup:
+            self.put_sql_back()
+        else:
+            self.world.sql_away = fault == "answers no more"
 
-    @rule(ms=st.sampled_from([600_000, -600_000, 2000, -2000]))
-    def redis_clock(self, ms: int) -> None:
-        self.tell(f"the clock of Redis steps {span(abs(ms))} {'forward' if ms > 0 else 'back'}")
-        self.world.step_redis_clock(ms)
-        self.judge()
-
-    @rule(store=st.sampled_from(["redis", "sql"]))
-    def away(self, store: str) -> None:
-        name = f"{store}_away"
-        setattr(self.world, name, not getattr(self.world, name))
-        gone = getattr(self.world, name)
-        self.tell(f"{'Redis' if store == 'redis' else 'SQL'} {'answers no more' if gone else 'is back'}")
-
-    @rule()
-    def back_up(self) -> None:
-        self.tell("SQL is backed up")
-        self.world.back_sql_up()
-
-    @precondition(lambda self: self.world.backup)
-    @rule()
-    def put_back(self) -> None:
-        self.tell("everything is stopped, SQL is put back to its backup, and everything starts again")
-        for actor in list(self.actors):
-            actor.die()
-            self.finish(actor)
+    def put_sql_back(self) -> None:
+        self.history[-1] = "everything is stopped, SQL is put back to its backup, and everything starts again"
+        self.end_all()
         self.world.put_sql_back()
         self.promises.forget_what_sql_forgot(self.world.books())
 
-    @precondition(lambda self: self.world.jobs.waiting)
-    @rule(doubled=st.booleans())
-    def job(self, doubled: bool) -> None:
-        self.tell(f"a job in the queue is {'doubled' if doubled else 'lost'}")
-        waiting = self.world.jobs.waiting
-        waiting.append(waiting[0]) if doubled else waiting.pop()
-
-    @rule()
-    def bell(self) -> None:
-        self.tell("the bell is lost")
-        self.world.lose_bell()
-
     # The end
-
-    @invariant()
-    def step_is_over(self) -> None:
-        self.judged = len(self.history)
-        Simulation.steps += 1
 
     def teardown(self) -> None:
         """After the last step everything comes to rest; after a violation everything just ends."""
         try:
-            if self.history and self.judged == len(self.history):
+            if self.script and self.whole_steps == len(self.script):
+                self.at_rest = True
                 for wrong in come_to_rest(self):
                     self.broken(wrong)
         finally:
@@ -323,4 +306,4 @@ class Simulation(RuleBasedStateMachine):
                 actor.die()
 
     def broken(self, wrong: str) -> None:
-        raise Violation(f"{wrong}\n{numbered(self.history)}")
+        raise Violation(wrong, self.history, self.script)

@@ -9,21 +9,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from deploy.stores import MariaDB, Valkey
 from tests.simulation.machine import Simulation
 from tests.simulation.promises import Violation
+from tests.simulation.shorten import shortened
 from tests.simulation.world import open_world
 
 STEPS_A_RUN, RUNS_A_SEED = 60, 5
 FAST = ("--appendonly", "no")
 
 
-def one_seed(number: int, *, shrink: bool = True) -> None:
-    """Run the simulation from one seed. Raises Violation, with the shortest history."""
-    phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
+def one_seed(number: int) -> None:
+    """Run the simulation from one seed. Raises Violation."""
     run_state_machine_as_test(
         seed(number)(Simulation),
         settings=settings(
@@ -34,7 +34,8 @@ def one_seed(number: int, *, shrink: bool = True) -> None:
             print_blob=False,
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
-            phases=phases,
+            phases=[Phase.generate],
+            verbosity=Verbosity.quiet,
         ),
     )
 
@@ -73,9 +74,10 @@ def main() -> None:
             try:
                 one_seed(number)
             except Violation as violation:
-                print(violation.args[0])
-                again = f"make simulate SEED={number}"
-                raise SystemExit(f"a promise is broken after {Simulation.steps} steps; again: {again}") from None
+                steps = Simulation.steps
+                print(f"broken after {steps} steps, with seed {number}: {violation.wrong}")
+                print(f"the shortest history that breaks it:\n{shortened(violation)}")
+                raise SystemExit(f"again: make simulate SEED={number}") from None
             number += 1
     took = time.monotonic() - began
     seeds = number - (options.seed or 1)

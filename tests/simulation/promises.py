@@ -1,8 +1,9 @@
 """The promises, judged after every step: what the stores say now, against what they said before and what people heard."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.simulation.actors import Actor
 from tests.simulation.reading import Books, Seen
@@ -16,7 +17,19 @@ GIVES_NUMBERS = ("live", "paused")
 
 
 class Violation(AssertionError):
-    """A promise is broken; the text says which, and by what."""
+    """A promise is broken: `wrong` says which and by what; the history is for people, the script for playing it again."""
+
+    def __init__(self, wrong: str, history: list[str], script: list[tuple[str, dict[str, Any]]]) -> None:
+        super().__init__(wrong)
+        self.wrong, self.history, self.script = wrong, history, script
+
+    @property
+    def kind(self) -> str:
+        """What it is about, whoever and whatever number it befalls."""
+        return re.sub(r"\d+", "N", self.wrong)
+
+    def __str__(self) -> str:
+        return "\n".join([self.wrong, *(f"{at:3}. {text}" for at, text in enumerate(self.history, 1))])
 
 
 @dataclass
@@ -62,7 +75,7 @@ class Promises:
     def forget_what_sql_forgot(self, books: Books) -> None:
         """SQL was put back: what was shown since then is gone, as the operators were told."""
         self.books, self.sql_was_put_back = books, True
-        self.owners, self.opened, self.told = {}, set(), {}
+        self.opened, self.told = set(), {}
         codes = {issue.code for issue in books.issues.values()}
         for person in self.people.values():
             person.code = person.code if person.code in codes else ""
@@ -86,7 +99,7 @@ class Promises:
 
     def _remember(self, seen: Seen, books: Books, event: int) -> None:
         for user, number in seen.places.items():
-            self.owners.setdefault(number, user)
+            self.owners[number] = user
         for code, user in books.revoked.items():
             if not seen.results.get(user, "").startswith("issued"):
                 self.told.setdefault(code, event)
@@ -131,7 +144,7 @@ class Promises:
         for user in seen.line.keys() & seen.standby.keys():
             yield f"user {user} stands in line and in standby"
         for user, number in seen.places.items():
-            if self.owners.get(number, user) != user:
+            if self.owners.get(number, user) != user and not self.sql_was_put_back:
                 yield f"P9: number {number} is of user {self.owners[number]} and of user {user}"
             if user not in was.places:
                 yield from self._new_place(crossed, user, number, was, books)
@@ -146,7 +159,7 @@ class Promises:
             if number != was.last + 1:
                 yield f"P4: user {user} got number {number} after number {was.last}"
         elif crossed == "restore_ticket.lua":
-            if self.owners.get(number) != user:
+            if self.owners.get(number) != user and not self.sql_was_put_back:
                 yield f"P5: number {number} was restored for user {user}, who never had it"
         else:
             yield f"user {user} got number {number} by {crossed}"

@@ -26,7 +26,9 @@ def come_to_rest(machine: "Simulation") -> Iterator[str]:
     if world.needs_reconcile:
         machine.reconcile(cut=99)
     for _ in range(ROUNDS):
+        before = len(machine.history)
         a_round(machine)
+        machine.history[before:] = ["2 s pass; every page asks, the sweeper sweeps, and workers take every job"]
     report = audit.run(COUPON)
     if not report.ok:
         yield "the audit: " + "; ".join(str(check) for check in report.checks if not check.ok)

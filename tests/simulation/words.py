@@ -31,6 +31,3 @@ def span(ms: int) -> str:
             return f"{ms // length} {unit}"
     return f"{ms} ms"
 
-
-def numbered(history: list[str]) -> str:
-    return "\n".join(f"{number:3}. {text}" for number, text in enumerate(history, 1))

@@ -53,7 +53,7 @@ class World:
         self.lock_connection: Any = None
         self.lock_taken_ms = 0
         self.jobs.waiting = []
-        self.runs = 1
+        self.runs, self.ran = 1, False
         self.backup: dict[str, list[Any]] = {}
         self.replica: list[tuple[str, bytes]] | None = None
         self.command("FLUSHALL")
@@ -199,7 +199,7 @@ class World:
         self.books_are_old = self.needs_reconcile = True
 
     def note_command(self, names: list[str]) -> None:
-        """Overridden by the machine: an actor has just read or written so in Redis."""
+        self.ran = True
 
 
 @contextmanager
