@@ -1,13 +1,14 @@
 """The edges of the product, where the simulation stands: the wire to Redis, the driver of SQL, the clock, the queue.
 
-Nothing inside the product is changed. A script is the product's own text; only where it asks the server for TIME and
-INFO it reads a key of the simulation instead, and so does a plain TIME or INFO on the wire.
+Nothing inside the product is changed. A script is the product's own text behind `edge.lua`, which answers TIME and INFO
+from a key of the simulation; so does the wire for a plain TIME or INFO.
 """
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 from unittest.mock import patch
@@ -20,7 +21,6 @@ from sqlalchemy import event
 
 from tests.simulation.actors import Crossing, running, stop_before
 from webapp.accounts import sessions
-from webapp.line import line
 from webapp.sale import admission, bells, claims, epochs
 from webapp.stores import script_redis
 from webapp.stores.sql import db
@@ -34,22 +34,16 @@ ON_THE_WIRE = (
     (pack_command(("TIME",)), pack_command(("HMGET", CLOCK, "s", "us"))),
     (pack_command(("INFO", "server")), pack_command(("HGET", CLOCK, "info"))),
 )
-IN_SCRIPTS = (
-    ("redis.call('TIME')", f"redis.call('HMGET', '{CLOCK}', 's', 'us')"),
-    ("redis.call('INFO', 'server')", f"redis.call('HGET', '{CLOCK}', 'info')"),
-)
+EDGE = (Path(__file__).parent / "edge.lua").read_text()
+"""What stands in front of every script."""
 WRITES = ("INSERT", "UPDATE", "DELETE")
-NEVER_MS = 10_000_000
-"""The life of a bell on the real server: the simulation's clock ends it, not the server's."""
 _script = script_redis.script.__wrapped__
 _names: dict[str, str] = {}
 
 
 @cache
 def simulated_script(name: str) -> tuple[str, str]:
-    text = _script(name)[0]
-    for asked, instead in IN_SCRIPTS:
-        text = text.replace(asked, instead)
+    text = EDGE + _script(name)[0]
     digest = script_redis.sha1(text.encode(), usedforsecurity=False).hexdigest()
     _names[digest] = name
     return text, digest
@@ -199,7 +193,6 @@ def standing_between(world: "World", app: Flask) -> Iterator[None]:
             (bells, "bell_queue", lambda: world.jobs),
             # One thread: a request makes the gate itself, as the thread would that it waits for.
             (claims, "wait_for_gate", epochs.ensure_open),
-            (line, "BELL_MS", NEVER_MS),
             (sessions.EndedSessions, "tell_again", lambda _self: None),
         ):
             stack.enter_context(patch.object(target, name, instead))

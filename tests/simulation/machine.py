@@ -79,7 +79,6 @@ class Simulation(RuleBasedStateMachine):
     def judge(self, actor: Actor | None = None, crossed: str = "", *, lost: bool = False) -> None:
         for wrong in self.promises.judge(actor, crossed, event=len(self.history), lost=lost):
             self.broken(wrong)
-        self.world.note_bell(self.promises.seen)
 
     def begin(self, name: str, work: Callable[[], Any], cut: int, *, kind: str, about: Any = None) -> Actor:
         """Begin an actor, and let it make so many crossings."""

@@ -66,7 +66,8 @@ class Seen:
     line: dict[int, int]
     standby: dict[int, int]
     results: dict[int, str]
-    bell: bool
+    bell_until: int
+    """The ms at which the bell ends by Redis's clock; 0: it is not set."""
     run: str
 
     @property
@@ -100,7 +101,7 @@ class RedisReader:
                 ("ZRANGE", f"{tag}line", "0", "-1", "WITHSCORES"),
                 ("ZRANGE", f"{tag}standby", "0", "-1", "WITHSCORES"),
                 ("HGETALL", f"{tag}results"),
-                ("EXISTS", f"{tag}bell"),
+                ("GET", f"{tag}bell"),
             )
         )
 
@@ -108,7 +109,7 @@ class RedisReader:
         self.connection.send_packed_command([self.packed], check_health=False)
         gate, line, standby, results, bell = (self.connection.read_response() for _ in range(5))
         return Seen(
-            dict(_pairs(gate)), _places(line), _places(standby), _results(results), bool(bell), run
+            dict(_pairs(gate)), _places(line), _places(standby), _results(results), int(bell or 0), run
         )
 
 

@@ -24,7 +24,7 @@ PEOPLE = range(1, 7)
 START_MS = round(datetime(2026, 11, 1, 12, tzinfo=UTC).timestamp() * 1000)
 LOCK_KEPT_MS = 30_000
 """SQL ends a session that is silent for so long, and gives its lock back."""
-BELL_MS = 5000
+BELL = f"{{coupon:{COUPON}}}:bell"
 
 
 class World:
@@ -48,7 +48,7 @@ class World:
     def begin(self, *, quota: int | None, opens_in_s: float, closes_in_s: float) -> None:
         """Empty both stores, and write the coupon and its people."""
         self.redis_away = self.sql_away = self.needs_reconcile = False
-        self.now_ms, self.redis_ahead_ms, self.bell_until = START_MS, 0, 0
+        self.now_ms, self.redis_ahead_ms = START_MS, 0
         self.lock_holder: Actor | None = None
         self.lock_connection: Any = None
         self.lock_taken_ms = 0
@@ -121,19 +121,11 @@ class World:
     def _set_clock(self) -> None:
         seconds, ms = divmod(self.redis_ms, 1000)
         self.command("HSET", edges.CLOCK, "s", seconds, "us", ms * 1000, "info", f"run_id:{self.run}\r\n")
-        if self.bell_until and self.redis_ms >= self.bell_until:
+        if 0 < int(self.command("GET", BELL) or 0) <= self.redis_ms:
             self.lose_bell()
 
-    def note_bell(self, seen: Seen) -> None:
-        """Remember until when a bell that was just set rings, by Redis's clock."""
-        if not seen.bell:
-            self.bell_until = 0
-        elif not self.bell_until:
-            self.bell_until = self.redis_ms + BELL_MS
-
     def lose_bell(self) -> None:
-        self.command("DEL", f"{{coupon:{COUPON}}}:bell")
-        self.bell_until = 0
+        self.command("DEL", BELL)
 
     # The lock of writers: the machine never lets two actors wait for each other in one thread
 
@@ -160,7 +152,6 @@ class World:
 
     def wipe_redis(self) -> None:
         self.command("FLUSHALL")
-        self.bell_until = 0
         self._set_clock()
 
     def keep_replica(self) -> None:
