@@ -17,7 +17,7 @@ def wrong_answers(promises: Promises, actor: Actor, *, event: int) -> Iterator[s
     said = refusal or (actor.result[0].state if actor.result else "")
     if said in TELLS_OF_THE_LINE and not actor.trusted:
         yield f"P10: user {user} hears \"{said}\" of a gate that is not to be trusted"
-    if actor.result is None:
+    if actor.result is None or actor.began <= promises.in_doubt_until:
         return
     ticket, receipt = actor.result
     if said == "lost" and not promises.sql_was_put_back:

@@ -133,7 +133,7 @@ class Simulation(RuleBasedStateMachine):
         elif actor.error is not None:
             self.history[-1] += f"; ends with {type(actor.error).__name__}: {str(actor.error)[:60]}"
         if actor.kind == "reconcile" and actor.error is None:
-            self.world.needs_reconcile = False
+            self.promises.in_doubt_until = min(self.promises.in_doubt_until, len(self.history))
 
     # The beginning
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.actors import Actor
@@ -61,6 +62,8 @@ class Promises:
     told: dict[str, int] = field(default_factory=dict)
     """The event at which Redis knew that a code was revoked."""
     sql_was_put_back: bool = False
+    in_doubt_until: float = 0
+    """The event up to which Redis told of an SQL that is no more: nothing is promised until somebody has reconciled."""
 
     def judge(self, actor: Actor | None, crossed: str, *, event: int, lost: bool = False) -> Iterator[str]:
         """Yield what is wrong about the way from the last state of the stores to the present one.
@@ -74,7 +77,7 @@ class Promises:
 
     def forget_what_sql_forgot(self, books: Books) -> None:
         """SQL was put back: what was shown since then is gone, as the operators were told."""
-        self.books, self.sql_was_put_back = books, True
+        self.books, self.sql_was_put_back, self.in_doubt_until = books, True, inf
         self.opened, self.told = set(), {}
         codes = {issue.code for issue in books.issues.values()}
         for person in self.people.values():
@@ -84,7 +87,7 @@ class Promises:
         self, actor: Actor | None, crossed: str, was: Seen, had: Books, seen: Seen, books: Books, *, lost: bool
     ) -> Iterator[str]:
         yield from sums(books)
-        if self.world.needs_reconcile or lost:
+        if self.in_doubt_until == inf or lost:
             return
         if books is not had:
             yield from self._new_issues(actor, had, books)

@@ -1,6 +1,7 @@
 """The end of a run: everything is healthy again, and what is under way comes to its end."""
 
 from collections.abc import Iterator
+from math import inf
 from typing import TYPE_CHECKING
 
 from tests.simulation.promises import Promises
@@ -23,7 +24,7 @@ def come_to_rest(machine: "Simulation") -> Iterator[str]:
     while machine.actors:
         ready = [actor for actor in machine.actors if world.is_free_for(actor)]
         machine.go_on_with(ready[0])
-    if world.needs_reconcile:
+    if machine.promises.in_doubt_until == inf:
         machine.reconcile(cut=99)
     for _ in range(ROUNDS):
         before = len(machine.history)

@@ -47,7 +47,7 @@ class World:
 
     def begin(self, *, quota: int | None, opens_in_s: float, closes_in_s: float) -> None:
         """Empty both stores, and write the coupon and its people."""
-        self.redis_away = self.sql_away = self.needs_reconcile = False
+        self.redis_away = self.sql_away = False
         self.now_ms, self.redis_ahead_ms = START_MS, 0
         self.lock_holder: Actor | None = None
         self.lock_connection: Any = None
@@ -187,7 +187,7 @@ class World:
             for table in db.metadata.sorted_tables:
                 if rows := self.backup[table.name]:
                     connection.execute(insert(table), rows)
-        self.books_are_old = self.needs_reconcile = True
+        self.books_are_old = True
 
     def note_command(self, names: list[str]) -> None:
         self.ran = True
