@@ -13,11 +13,10 @@ from tests.simulation import deeds, faults
 from tests.simulation.actors import Actor, Crossing
 from tests.simulation.answers import wrong_answers
 from tests.simulation.promises import Person, Promises, Violation
-from tests.simulation.rest import come_to_rest
+from tests.simulation.rest import TO_THE_END, come_to_rest
 from tests.simulation.words import WORDS, span
 from tests.simulation.world import COUPON, PEOPLE, World
 
-TO_THE_END = 99
 CUTS = st.sampled_from([TO_THE_END] * 4 + [0, 1, 2, 3, 4, 5, 6, 7])
 """How many crossings an actor makes before it stops: all of them, mostly."""
 USERS = st.sampled_from(list(PEOPLE))

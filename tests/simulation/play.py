@@ -18,7 +18,7 @@ from tests.simulation.promises import Violation
 from tests.simulation.shorten import shortened
 from tests.simulation.world import open_world
 
-STEPS_A_RUN, RUNS_A_SEED = 60, 5
+STEPS_A_RUN, RUNS_A_SEED = 100, 3
 FAST = ("--appendonly", "no")
 
 

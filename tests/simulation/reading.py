@@ -118,7 +118,8 @@ def _pairs(flat: list[str]) -> list[tuple[str, str]]:
 
 
 def _places(flat: list[str]) -> dict[int, int]:
-    return {int(user): int(number) for user, number in _pairs(flat)}
+    """Return the numbers of the people in a queue. A member "user:number" keeps a number that its owner gave up."""
+    return {int(user): int(number) for user, number in _pairs(flat) if ":" not in user}
 
 
 def _results(flat: list[str]) -> dict[int, str]:

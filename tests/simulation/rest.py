@@ -5,14 +5,15 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from tests.simulation.promises import Promises
-from tests.simulation.world import COUPON, PEOPLE
+from tests.simulation.world import COUPON
 from webapp.line.results import issued_result
 from webapp.sale import audit
 
 if TYPE_CHECKING:
     from tests.simulation.machine import Simulation
 
-ROUND_MS, ROUNDS = 2000, 11
+TO_THE_END = 99
+ROUND_MS, ROUNDS = 3000, 7
 """10 s, and before that 8 s at most in which receipts are awaited, and the rounding."""
 
 
@@ -25,11 +26,11 @@ def come_to_rest(machine: "Simulation") -> Iterator[str]:
         ready = [actor for actor in machine.actors if world.is_free_for(actor)]
         machine.go_on_with(ready[0])
     if machine.promises.in_doubt_until == inf:
-        machine.reconcile(cut=99)
+        machine.reconcile(cut=TO_THE_END)
     for _ in range(ROUNDS):
         before = len(machine.history)
         a_round(machine)
-        machine.history[before:] = ["2 s pass; every page asks, the sweeper sweeps, and workers take every job"]
+        machine.history[before:] = ["3 s pass; every page asks, the sweeper sweeps, and workers take every job"]
     report = audit.run(COUPON)
     if not report.ok:
         yield "the audit: " + "; ".join(str(check) for check in report.checks if not check.ok)
@@ -37,13 +38,14 @@ def come_to_rest(machine: "Simulation") -> Iterator[str]:
 
 
 def a_round(machine: "Simulation") -> None:
-    """Two seconds: open pages ask, the sweeper sweeps, workers take every job."""
+    """Three seconds: open pages ask, the sweeper sweeps, workers take every job."""
     machine.time_passes(ms=ROUND_MS)
-    for user in PEOPLE:
-        machine.poll(user=user, cut=99)
-    machine.sweep(cut=99)
+    for user, person in machine.promises.people.items():
+        if person.receipt:
+            machine.poll(user=user, cut=TO_THE_END)
+    machine.sweep(cut=TO_THE_END)
     while machine.world.jobs.waiting:
-        machine.work(cut=99)
+        machine.work(cut=TO_THE_END)
 
 
 def left_undone(promises: Promises) -> Iterator[str]:
