@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tests.simulation.machine import Simulation
 
 TO_THE_END = 99
+NOT_SWEPT_MS = 7 * 24 * 3600 * 1000
 ROUND_MS, ROUNDS = 3000, 7
 """10 s, and before that 8 s at most in which receipts are awaited, and the rounding."""
 
@@ -32,6 +33,10 @@ def come_to_rest(machine: "Simulation") -> Iterator[str]:
         a_round(machine)
         machine.history[before:] = ["3 s pass; every page asks, the sweeper sweeps, and workers take every job"]
     report = audit.run(COUPON)
+    if world.now_ms > world.closes_ms() + NOT_SWEPT_MS and not report.ok:
+        # Nobody publishes such a coupon any more; the audit advises to reconcile it.
+        machine.reconcile(cut=TO_THE_END)
+        report = audit.run(COUPON)
     if not report.ok:
         yield "the audit: " + "; ".join(str(check) for check in report.checks if not check.ok)
     yield from left_undone(machine.promises)

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask
 from redis.connection import UnixDomainSocketConnection
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from tests.simulation import edges
 from tests.simulation.actors import Actor
@@ -90,6 +90,11 @@ class World:
     def command(self, *words: Any, raw: bool = False) -> Any:
         self.own.send_command(*words)
         return self.own.read_response(disable_decoding=raw)
+
+    def closes_ms(self) -> int:
+        with db.engine.connect() as connection:
+            end: Any = connection.scalar(select(Coupon.issue_end_at))
+        return round(end.timestamp() * 1000)
 
     def load_scripts(self) -> None:
         for path in ROOMS.glob("*/lua/*.lua"):
