@@ -18,7 +18,9 @@ class Crossing(Enum):
 class Actor(greenlet):
     """One run of the product's code. Before each crossing to a store it stops until the machine lets it go on."""
 
-    def __init__(self, name: str, work: Callable[[], Any], *, kind: str, began: int, about: Any = None) -> None:
+    def __init__(
+        self, name: str, work: Callable[[], Any], *, kind: str, began: int, about: Any = None
+    ) -> None:
         super().__init__(self._work)
         self.name, self.work, self.kind, self.about = name, work, kind, about
         self.began = began

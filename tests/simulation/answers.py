@@ -16,14 +16,14 @@ def wrong_answers(promises: Promises, actor: Actor, *, event: int) -> Iterator[s
     refusal = actor.error.code if isinstance(actor.error, Refused) else ""
     said = refusal or (actor.result[0].state if actor.result else "")
     if said in TELLS_OF_THE_LINE and not actor.trusted:
-        yield f"P10: user {user} hears \"{said}\" of a gate that is not to be trusted"
+        yield f'P10: user {user} hears "{said}" of a gate that is not to be trusted'
     if actor.result is None or actor.began <= promises.in_doubt_until:
         return
     ticket, receipt = actor.result
     if said == "lost" and not promises.sql_was_put_back:
         yield f"P5: the receipt of number {person.number} is refused"
     if said in ("waiting", "sold_out", "none") and person.code and person.code not in books.revoked:
-        yield f"P7: user {user} was shown a coupon and reads \"{said}\""
+        yield f'P7: user {user} was shown a coupon and reads "{said}"'
     if said in ("waiting", "sold_out"):
         yield from _wrong_number(actor, person, ticket)
     if said == "issued":
@@ -63,6 +63,6 @@ def _wrong_rejection(promises: Promises, user: int, person: Person, ticket: Tick
         if user not in books.revoked.values():
             yield f"P7: user {user} hears that the coupon was revoked, which nobody did"
     elif person.code and person.code not in books.revoked:
-        yield f"P7: user {user} was shown a coupon and reads \"rejected\""
+        yield f'P7: user {user} was shown a coupon and reads "rejected"'
     elif user not in books.rejected:
-        yield f"P4: user {user} hears \"{ticket.reason}\", and SQL knows no reason"
+        yield f'P4: user {user} hears "{ticket.reason}", and SQL knows no reason'

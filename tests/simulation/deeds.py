@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import redis
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from flask import current_app
+from sqlalchemy.exc import SQLAlchemyError
 
-from tests.simulation.actors import Actor, running
+from tests.simulation.actors import Actor
 from tests.simulation.world import COUPON
 from webapp.accounts.sessions import delete_account, end_sessions
 from webapp.models import User, utcnow
@@ -37,7 +38,8 @@ def poll(user: int, receipt: str) -> Work:
     """Ask as a page does; the receipt travels in the header of the request."""
 
     def ask() -> tuple[Ticket, str | None]:
-        with running_app().test_request_context(headers={tickets.RECEIPT_HEADER: receipt}):
+        app: Any = current_app
+        with app.test_request_context(headers={tickets.RECEIPT_HEADER: receipt}):
             return _with_receipt(user, tickets.ticket_of(COUPON, user))
 
     return ask
@@ -55,12 +57,6 @@ def load(user: int, receipt: str) -> Work:
 
 def _with_receipt(user: int, ticket: Ticket) -> tuple[Ticket, str | None]:
     return ticket, tickets.receipt_for(COUPON, user, ticket)
-
-
-def running_app() -> Any:
-    from flask import current_app
-
-    return current_app._get_current_object()  # type: ignore[attr-defined]
 
 
 def heard(actor: Actor) -> str:
@@ -120,4 +116,3 @@ ACCOUNTS: dict[str, Callable[[int], Work]] = {
     "delete": lambda user: lambda: delete_account(user),
     "anonymise": lambda user: lambda: _anonymise(user),
 }
-_ = running, IntegrityError

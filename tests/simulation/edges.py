@@ -5,9 +5,10 @@ from a key of the simulation; so does the wire for a plain TIME or INFO.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
+from hashlib import sha1
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -44,7 +45,7 @@ _names: dict[str, str] = {}
 @cache
 def simulated_script(name: str) -> tuple[str, str]:
     text = EDGE + _script(name)[0]
-    digest = script_redis.sha1(text.encode(), usedforsecurity=False).hexdigest()
+    digest = sha1(text.encode(), usedforsecurity=False).hexdigest()
     _names[digest] = name
     return text, digest
 
@@ -90,17 +91,16 @@ class Wire(UnixDomainSocketConnection):
             raise redis.ConnectionError("reply lost by the simulation")
 
     def _read_anything(self) -> None:
-        try:
+        with suppress(redis.ResponseError):
             super().read_response()
-        except redis.ResponseError:
-            pass
 
 
 class Jobs:
     """The queue of bells, as a list of coupon ids. RQ itself is not simulated."""
 
     def __init__(self, world: "World") -> None:
-        self.world, self.waiting = world, []
+        self.world = world
+        self.waiting: list[int] = []
 
     def enqueue(self, _function: str, coupon_id: int, **_options: object) -> None:
         crossing = stop_before("the queue")
@@ -133,7 +133,8 @@ class Driver:
     def do_commit(self, connection: Any) -> None:
         actor = running()
         if actor is None or self.world.lock_holder is not actor:
-            return self.commit(connection)
+            self.commit(connection)
+            return
         crossing = stop_before("the commit")
         if crossing is Crossing.REFUSED or self.world.sql_away or actor.session_lost:
             self.lose(connection)

@@ -43,12 +43,9 @@ def _clock_steps(ms: int) -> Callable[[World], bool]:
     return step
 
 
-def _is_away(away: bool) -> Callable[[World], bool]:
-    def leave(world: World) -> bool:
-        world.redis_away = away
-        return False
-
-    return leave
+def _is_away(world: World) -> bool:
+    world.redis_away = True
+    return False
 
 
 OF_REDIS: dict[str, Callable[[World], bool]] = {
@@ -60,8 +57,7 @@ OF_REDIS: dict[str, Callable[[World], bool]] = {
     "the clock of Redis steps forward by 10 minutes": _clock_steps(TEN_MINUTES),
     "the clock of Redis steps back by 10 minutes": _clock_steps(-TEN_MINUTES),
     "the clock of Redis steps back by 2 s": _clock_steps(-2000),
-    "Redis answers no more": _is_away(True),
-    "Redis answers again": _is_away(False),
+    "Redis answers no more": _is_away,
 }
 """Each returns whether Redis may have lost something."""
 

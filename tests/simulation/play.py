@@ -47,9 +47,12 @@ def a_world(database: str = "sqlite") -> Iterator[None]:
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="fc-sim-", dir=memory) as name:
         directory = Path(name)
-        with Valkey(directory, options=FAST) as valkey, _database(database, directory) as url:
-            with open_world(url, valkey.socket_path) as Simulation.world:
-                yield
+        with (
+            Valkey(directory, options=FAST) as valkey,
+            _database(database, directory) as url,
+            open_world(url, valkey.socket_path) as Simulation.world,
+        ):
+            yield
 
 
 @contextmanager
@@ -63,7 +66,9 @@ def _database(database: str, directory: Path) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Step the whole system through faults, and judge every step.")
+    parser = argparse.ArgumentParser(
+        description="Step the whole system through faults, and judge every step."
+    )
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--seed", type=int, help="the first seed; alone, without --steps, only that one")
     parser.add_argument("--database", choices=("sqlite", "mariadb"), default="sqlite")
@@ -84,7 +89,9 @@ def main() -> None:
             number += 1
     took = time.monotonic() - began
     seeds = number - (options.seed or 1)
-    print(f"{Simulation.steps} steps over {seeds} seeds: no violation ({Simulation.steps / took:.0f} steps a second)")
+    print(
+        f"{Simulation.steps} steps over {seeds} seeds: no violation ({Simulation.steps / took:.0f} steps a second)"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The promises, judged after every step: what the stores say now, against what they said before and what people heard."""
+"""The promises, judged after every step: what the stores say now, against what they said before."""
 
 import re
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ GIVES_NUMBERS = ("live", "paused")
 
 
 class Violation(AssertionError):
-    """A promise is broken: `wrong` says which and by what; the history is for people, the script for playing it again."""
+    """A promise is broken: `wrong` says which, the history is for people, the script for playing it again."""
 
     def __init__(self, wrong: str, history: list[str], script: list[tuple[str, dict[str, Any]]]) -> None:
         super().__init__(wrong)
@@ -84,7 +84,15 @@ class Promises:
             person.code = person.code if person.code in codes else ""
 
     def _wrongs(
-        self, actor: Actor | None, crossed: str, was: Seen, had: Books, seen: Seen, books: Books, *, lost: bool
+        self,
+        actor: Actor | None,
+        crossed: str,
+        was: Seen,
+        had: Books,
+        seen: Seen,
+        books: Books,
+        *,
+        lost: bool,
     ) -> Iterator[str]:
         yield from sums(books)
         if self.in_doubt_until == inf or lost:
@@ -121,11 +129,14 @@ class Promises:
                 yield f"P4: number {issue.number} was never given to user {user}, who got a coupon for it"
         if books.row.status in ("paused", "draft"):
             yield f"the coupon is {books.row.status}, and {len(fresh)} were issued"
+        yield from self._order(actor, max(issue.number for issue in fresh.values()), books)
+
+    def _order(self, actor: Actor | None, highest: int, books: Books) -> Iterator[str]:
+        """Everybody before the highest number was decided too, and the receipts of a lost line were awaited."""
         if actor is None or actor.read is None:
             yield "coupons were issued by somebody who has not read the line"
             return
         line, read_ms = actor.read
-        highest = max(issue.number for issue in fresh.values())
         for user, number in line.places.items():
             if number < highest and not books.decided(user, number) and user not in books.rejected:
                 yield f"P4: number {highest} got a coupon before number {number}, user {user}"
@@ -151,9 +162,9 @@ class Promises:
                 yield f"P9: number {number} is of user {self.owners[number]} and of user {user}"
             if user not in was.places:
                 yield from self._new_place(crossed, user, number, was, books)
-        if crossed == "claim.lua" and actor is not None and actor.about not in seen.places:
-            if why_no_number(was, actor.about, self.world.redis_ms) == "":
-                yield f"user {actor.about} pressed while the line gave numbers, and got none"
+        pressed = actor.about if actor and crossed == "claim.lua" else None
+        if pressed and pressed not in seen.places and not why_no_number(was, pressed, self.world.redis_ms):
+            yield f"user {pressed} pressed while the line gave numbers, and got none"
 
     def _new_place(self, crossed: str, user: int, number: int, was: Seen, books: Books) -> Iterator[str]:
         if crossed == "claim.lua":
@@ -230,7 +241,7 @@ def new_results(was: Seen, seen: Seen, books: Books) -> Iterator[str]:
         before = was.results.get(user, "")
         if result == before:
             continue
-        kind, number, detail = result.split(":", 2)
+        kind, _, detail = result.split(":", 2)
         issue = books.issues.get(user)
         if kind == "issued" and detail not in books.revoked and (issue is None or issue.code != detail):
             yield f"P7: Redis says that user {user} has a coupon, and SQL does not"

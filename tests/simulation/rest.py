@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from tests.simulation.machine import Simulation
 
 TO_THE_END = 99
-NOT_SWEPT_MS = 7 * 24 * 3600 * 1000
+DAY_MS = 24 * 3600 * 1000
+NOT_SWEPT_MS = 7 * DAY_MS
 ROUND_MS, ROUNDS = 3000, 7
 """10 s, and before that 8 s at most in which receipts are awaited, and the rounding."""
 
@@ -27,15 +28,17 @@ def come_to_rest(machine: "Simulation") -> Iterator[str]:
         ready = [actor for actor in machine.actors if world.is_free_for(actor)]
         machine.go_on_with(ready[0])
     if machine.promises.in_doubt_until == inf:
-        machine.reconcile(cut=TO_THE_END)
+        machine.do("reconcile", cut=TO_THE_END)
     for _ in range(ROUNDS):
-        before = len(machine.history)
+        before, stood = len(machine.history), machine.promises.seen
         a_round(machine)
         machine.history[before:] = ["3 s pass; every page asks, the sweeper sweeps, and workers take every job"]
+        if machine.promises.seen.places == stood.places and not list(left_undone(machine.promises)):
+            break
     report = audit.run(COUPON)
     if world.now_ms > world.closes_ms() + NOT_SWEPT_MS and not report.ok:
         # Nobody publishes such a coupon any more; the audit advises to reconcile it.
-        machine.reconcile(cut=TO_THE_END)
+        machine.do("reconcile", cut=TO_THE_END)
         report = audit.run(COUPON)
     if not report.ok:
         yield "the audit: " + "; ".join(str(check) for check in report.checks if not check.ok)
@@ -44,13 +47,13 @@ def come_to_rest(machine: "Simulation") -> Iterator[str]:
 
 def a_round(machine: "Simulation") -> None:
     """Three seconds: open pages ask, the sweeper sweeps, workers take every job."""
-    machine.time_passes(ms=ROUND_MS)
+    machine.do("time_passes", ms=ROUND_MS)
     for user, person in machine.promises.people.items():
         if person.receipt:
-            machine.poll(user=user, cut=TO_THE_END)
-    machine.sweep(cut=TO_THE_END)
+            machine.do("poll", user=user, cut=TO_THE_END)
+    machine.do("sweep", cut=TO_THE_END)
     while machine.world.jobs.waiting:
-        machine.work(cut=TO_THE_END)
+        machine.do("work", cut=TO_THE_END)
 
 
 def left_undone(promises: Promises) -> Iterator[str]:

@@ -1,9 +1,10 @@
-"""Shortening: a history that breaks a promise is played again without one part after the other, as long as it breaks."""
+"""Shortening: a history is played again without one part after the other, as long as it breaks the promise."""
 
 from typing import Any
 
-from tests.simulation.machine import PLAYED, TO_THE_END, Simulation
+from tests.simulation.machine import Simulation
 from tests.simulation.promises import Violation
+from tests.simulation.rest import TO_THE_END
 
 Script = list[tuple[str, dict[str, Any]]]
 
@@ -14,10 +15,8 @@ def play(script: Script) -> Violation | None:
     try:
         (_, coupon), *steps = script
         machine.coupon(**coupon)
-        for name, chosen in steps:
-            method, when = PLAYED[name]
-            if when(machine):
-                method(machine, **chosen)
+        for name, arguments in steps:
+            machine.play(name, arguments)
     except Violation as violation:
         return violation
     finally:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.processes import ROOT
 from tests.simulation.machine import Simulation
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.mutants.mutant import Mutant
@@ -28,5 +29,5 @@ def test_no_step_breaks_a_promise() -> None:
 def test_every_mutant_can_still_be_made(mutant: Mutant, tmp_path: Path) -> None:
     for path in {edit.path for edit in mutant.edits}:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(Path(path).read_text())
+        (tmp_path / path).write_text((ROOT / path).read_text())
     mutant.applied_to(tmp_path)

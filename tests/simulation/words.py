@@ -30,4 +30,3 @@ def span(ms: int) -> str:
         if ms >= length and ms % length == 0:
             return f"{ms // length} {unit}"
     return f"{ms} ms"
-

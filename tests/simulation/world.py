@@ -32,7 +32,9 @@ class World:
 
     def __init__(self, app: Flask, socket: Path) -> None:
         self.app = app
-        self.own = UnixDomainSocketConnection(path=str(socket), decode_responses=True, protocol=2, driver_info=None)
+        self.own = UnixDomainSocketConnection(
+            path=str(socket), decode_responses=True, protocol=2, driver_info=None
+        )
         self.reader = RedisReader(self.own, COUPON)
         self.sql: Any = db.engine.raw_connection()
         if db.engine.name != "sqlite":
@@ -63,7 +65,12 @@ class World:
             for table in reversed(db.metadata.sorted_tables):
                 connection.execute(table.delete())
             people = [
-                {"id": user, "email": f"{user}@example.com", "name": f"user {user}", "password_hash": UNUSABLE}
+                {
+                    "id": user,
+                    "email": f"{user}@example.com",
+                    "name": f"user {user}",
+                    "password_hash": UNUSABLE,
+                }
                 for user in PEOPLE
             ]
             connection.execute(insert(User), people)
@@ -71,7 +78,9 @@ class World:
                 "issue_start_at": moment + timedelta(seconds=opens_in_s),
                 "issue_end_at": moment + timedelta(seconds=closes_in_s),
             }
-            connection.execute(insert(Coupon).values(id=COUPON, title="Coupon", total_quantity=quota, **period))
+            connection.execute(
+                insert(Coupon).values(id=COUPON, title="Coupon", total_quantity=quota, **period)
+            )
         self.books_are_old = True
 
     # Reading
@@ -111,13 +120,17 @@ class World:
     def redis_ms(self) -> int:
         return self.now_ms + self.redis_ahead_ms
 
-    def pass_time(self, ms: int) -> None:
+    def pass_time(self, ms: int) -> list[str]:
+        """Let time pass, and return the stores that answer again: an outage ends with it."""
         self.now_ms += ms
         self._set_clock()
         holder = self.lock_holder
         if holder is not None and self.now_ms - self.lock_taken_ms >= LOCK_KEPT_MS:
             holder.session_lost = True
             self._roll_back()
+        back = ["Redis"] * self.redis_away + ["SQL"] * self.sql_away
+        self.redis_away = self.sql_away = False
+        return back
 
     def step_redis_clock(self, ms: int) -> None:
         self.redis_ahead_ms += ms

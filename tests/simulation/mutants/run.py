@@ -61,7 +61,9 @@ def tried(mutant: Mutant, steps: int) -> Outcome:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="See that the simulation catches every guard that is taken out.")
+    parser = argparse.ArgumentParser(
+        description="See that the simulation catches every guard that is taken out."
+    )
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--only", default="", help="a part of the names of those to try")
     options = parser.parse_args()
@@ -77,7 +79,9 @@ def main() -> None:
     if unknown:
         raise SystemExit(f"{len(unknown)} of {len(chosen)} were not caught: {', '.join(unknown)}")
     if not options.only:
-        PAGE.write_text(MARKS.sub(lambda found: found[1] + "\n".join([*lines, ""]) + found[2], PAGE.read_text()))
+        PAGE.write_text(
+            MARKS.sub(lambda found: found[1] + "\n".join([*lines, ""]) + found[2], PAGE.read_text())
+        )
 
 
 if __name__ == "__main__":
