@@ -1,0 +1,76 @@
+"""The actors: the product's own code, each run in a greenlet that stops wherever it would cross to a store."""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+
+class Crossing(Enum):
+    """What becomes of one command on its way to a store."""
+
+    GOES = "goes"
+    REFUSED = "refused"
+    REPLY_LOST = "reply lost"
+
+
+class Actor(greenlet):
+    """One run of the product's code. Before each crossing to a store it stops until the machine lets it go on."""
+
+    def __init__(
+        self, name: str, work: Callable[[], Any], *, kind: str, began: int, about: Any = None
+    ) -> None:
+        super().__init__(self._work)
+        self.name, self.work, self.kind, self.about = name, work, kind, about
+        self.began = began
+        """The number of the event with which it began."""
+        self.before = ""
+        """The crossing before which it stands."""
+        self.wants_lock = self.session_lost = self.died = False
+        self.result: Any = None
+        self.error: Exception | None = None
+        self.read: Any = None
+        """What it saw of the line when it last read its head, and when."""
+        self.trusted = False
+        """Whether the gate was to be trusted when it last asked the line about its user."""
+        self.showed = 0
+        """The number on the receipt that it brings."""
+
+    def _work(self) -> None:
+        try:
+            self.result = self.work()
+        except Exception as error:
+            self.error = error
+
+    @property
+    def over(self) -> bool:
+        return self.dead
+
+    def cross(self, crossing: Crossing) -> None:
+        """Cross to the store before which it stands, and go on to the next crossing or to the end."""
+        self.wants_lock = False
+        self.switch(crossing)
+
+    def die(self) -> None:
+        """End at once, as a killed process does: nothing more reaches a store, and SQL rolls back."""
+        self.died = True
+        self.throw(GreenletExit)
+
+
+def running() -> Actor | None:
+    """Return the actor whose code runs now; None while the machine itself does."""
+    current = getcurrent()
+    return current if isinstance(current, Actor) else None
+
+
+def stop_before(what: str, *, wants_lock: bool = False) -> Crossing:
+    """Stop the running actor before a crossing, and return what becomes of it."""
+    actor = running()
+    if actor is None:
+        return Crossing.GOES
+    if actor.died:
+        raise GreenletExit
+    actor.before, actor.wants_lock = what, wants_lock
+    crossing: Crossing = actor.parent.switch()
+    return crossing

@@ -1,0 +1,68 @@
+"""What people were answered, against what may be said."""
+
+from collections.abc import Iterator
+
+from tests.simulation.actors import Actor
+from tests.simulation.promises import Person, Promises
+from webapp.sale.outcomes import Refused, Ticket, is_revoked
+
+TELLS_OF_THE_LINE = {"waiting", "sold_out", "none", "lost", "not_open", "closed"}
+"""What only a gate that is to be trusted may say."""
+
+
+def wrong_answers(promises: Promises, actor: Actor, *, event: int) -> Iterator[str]:
+    """Judge the answer that a click or a poll has got, and keep it as the browser does."""
+    person, user, books = promises.people[actor.about], actor.about, promises.books
+    refusal = actor.error.code if isinstance(actor.error, Refused) else ""
+    said = refusal or (actor.result[0].state if actor.result else "")
+    if said in TELLS_OF_THE_LINE and not actor.trusted:
+        yield f'P10: user {user} hears "{said}" of a gate that is not to be trusted'
+    if actor.result is None or actor.began <= promises.in_doubt_until:
+        return
+    ticket, receipt = actor.result
+    if said == "lost" and not promises.sql_was_put_back:
+        yield f"P5: the receipt of number {person.number} is refused"
+    if said in ("waiting", "sold_out", "none") and person.code and person.code not in books.revoked:
+        yield f'P7: user {user} was shown a coupon and reads "{said}"'
+    if said in ("waiting", "sold_out"):
+        yield from _wrong_number(actor, person, ticket)
+    if said == "issued":
+        yield from _wrong_issue(promises, actor, person, ticket)
+    if said == "rejected":
+        yield from _wrong_rejection(promises, user, person, ticket)
+    if actor.kind != "click elsewhere" and receipt:
+        person.receipt, person.since = receipt, event
+        person.number, person.epoch = ticket.number or 0, ticket.epoch
+
+
+def _wrong_number(actor: Actor, person: Person, ticket: Ticket) -> Iterator[str]:
+    number = ticket.number or 0
+    if person.since >= actor.began:
+        return  # another answer has overtaken this one
+    if person.receipt and person.epoch == ticket.epoch and number > person.number:
+        yield f"P9: user {actor.about} had number {person.number} and reads {number}"
+    if actor.showed and number > actor.showed:
+        yield f"P5: user {actor.about} showed the receipt of number {actor.showed} and reads {number}"
+
+
+def _wrong_issue(promises: Promises, actor: Actor, person: Person, ticket: Ticket) -> Iterator[str]:
+    user, code = actor.about, ticket.code or ""
+    issue = promises.books.issues.get(user)
+    held = issue is not None and issue.code == code
+    told = promises.told.get(code)
+    if not held and promises.books.revoked.get(code) != user and not promises.sql_was_put_back:
+        yield f"P7: user {user} is shown a coupon that SQL does not know"
+    if told is not None and told < actor.began:
+        yield f"P7: user {user} is shown a coupon that was taken back before"
+    person.code = code if held else ""
+
+
+def _wrong_rejection(promises: Promises, user: int, person: Person, ticket: Ticket) -> Iterator[str]:
+    books = promises.books
+    if is_revoked(ticket):
+        if user not in books.revoked.values():
+            yield f"P7: user {user} hears that the coupon was revoked, which nobody did"
+    elif person.code and person.code not in books.revoked:
+        yield f'P7: user {user} was shown a coupon and reads "rejected"'
+    elif user not in books.rejected:
+        yield f'P4: user {user} hears "{ticket.reason}", and SQL knows no reason'

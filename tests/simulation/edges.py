@@ -1,0 +1,201 @@
+"""The edges of the product, where the simulation stands: the wire to Redis, the driver of SQL, the clock, the queue.
+
+Nothing inside the product is changed. A script is the product's own text behind `edge.lua`, which answers TIME and INFO
+from a key of the simulation; so does the wire for a plain TIME or INFO.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from functools import cache
+from hashlib import sha1
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn
+from unittest.mock import patch
+
+import redis
+from flask import Flask
+from hiredis import pack_command
+from redis.connection import UnixDomainSocketConnection
+from sqlalchemy import event
+
+from tests.simulation.actors import Crossing, running, stop_before
+from webapp.accounts import sessions
+from webapp.sale import admission, bells, claims, epochs
+from webapp.stores import script_redis
+from webapp.stores.sql import db
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+CLOCK = "simulated"
+"""The key with the simulation's time and run of the server: fields s, us, info."""
+ON_THE_WIRE = (
+    (pack_command(("TIME",)), pack_command(("HMGET", CLOCK, "s", "us"))),
+    (pack_command(("INFO", "server")), pack_command(("HGET", CLOCK, "info"))),
+)
+EDGE = (Path(__file__).parent / "edge.lua").read_text()
+"""What stands in front of every script."""
+WRITES = ("INSERT", "UPDATE", "DELETE")
+_script = script_redis.script.__wrapped__
+_names: dict[str, str] = {}
+
+
+@cache
+def simulated_script(name: str) -> tuple[str, str]:
+    text = EDGE + _script(name)[0]
+    digest = sha1(text.encode(), usedforsecurity=False).hexdigest()
+    _names[digest] = name
+    return text, digest
+
+
+def commands(packed: bytes) -> Iterator[list[bytes]]:
+    """Yield each command of what is sent at once."""
+    at = 0
+    while at < len(packed):
+        end = packed.index(b"\r\n", at)
+        parts, at, found = int(packed[at + 1 : end]), end + 2, []
+        for _ in range(parts):
+            end = packed.index(b"\r\n", at)
+            at = end + 2 + int(packed[at + 1 : end])
+            found.append(packed[end + 2 : at])
+            at += 2
+        yield found
+
+
+def name_of(command: list[bytes]) -> str:
+    name = command[0].decode()
+    return f"{_names[command[1].decode()]}.lua" if name == "EVALSHA" else name
+
+
+class Wire(UnixDomainSocketConnection):
+    """A connection to the real server on which commands can be refused, and replies lost."""
+
+    world: "World"
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        packed = b"".join([command] if isinstance(command, bytes) else command)
+        names = [name_of(each) for each in commands(packed)]
+        crossing = Crossing.GOES if names == ["SCRIPT"] else stop_before(" + ".join(names))
+        if crossing is Crossing.REFUSED or (self.world.redis_away and running()):
+            raise redis.ConnectionError("refused by the simulation")
+        self.world.note_command(names)
+        for asked, instead in ON_THE_WIRE:
+            packed = packed.replace(asked, instead)
+        super().send_packed_command([packed], check_health=False)
+        if crossing is Crossing.REPLY_LOST:
+            for _ in names:
+                self._read_anything()
+            self.disconnect()
+            raise redis.ConnectionError("reply lost by the simulation")
+
+    def _read_anything(self) -> None:
+        with suppress(redis.ResponseError):
+            super().read_response()
+
+
+class Jobs:
+    """The queue of bells, as a list of coupon ids. RQ itself is not simulated."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.waiting: list[int] = []
+
+    def enqueue(self, _function: str, coupon_id: int, **_options: object) -> None:
+        crossing = stop_before("the queue")
+        if crossing is Crossing.REFUSED or self.world.redis_away:
+            raise redis.ConnectionError("refused by the simulation")
+        self.waiting.append(coupon_id)
+        if crossing is Crossing.REPLY_LOST:
+            raise redis.ConnectionError("reply lost by the simulation")
+
+
+class Driver:
+    """The edge of SQL: stops an actor before it takes the lock of writers and before it commits; lets SQL refuse."""
+
+    def __init__(self, world: "World", dialect: Any) -> None:
+        self.world, self.dialect = world, dialect
+        self.commit, self.roll_back = dialect.do_commit, dialect.do_rollback
+
+    def do_execute(self, cursor: Any, statement: str, *_: object) -> None:
+        actor = running()
+        if actor is None:
+            return
+        if statement.lstrip().startswith(WRITES) and self.world.lock_holder is not actor:
+            crossing = stop_before("the row lock", wants_lock=True)
+            if crossing is not Crossing.GOES:
+                raise self.error("the lock was not given")
+            self.world.take_lock(actor, cursor.connection)
+        if self.world.sql_away or actor.session_lost:
+            self.lose(cursor.connection)
+
+    def do_commit(self, connection: Any) -> None:
+        actor = running()
+        if actor is None or self.world.lock_holder is not actor:
+            self.commit(connection)
+            return
+        crossing = stop_before("the commit")
+        if crossing is Crossing.REFUSED or self.world.sql_away or actor.session_lost:
+            self.lose(connection)
+        self.commit(connection)
+        self.world.give_lock_back(actor, committed=True)
+        if crossing is Crossing.REPLY_LOST:
+            raise self.error("the answer to the commit is lost")
+
+    def do_rollback(self, connection: Any) -> None:
+        self.roll_back(connection)
+        if actor := running():
+            self.world.give_lock_back(actor, committed=False)
+
+    def lose(self, connection: Any) -> NoReturn:
+        """Lose the connection: the server rolls back."""
+        self.do_rollback(connection)
+        raise self.error("the connection is lost")
+
+    def error(self, words: str) -> Exception:
+        error: Exception = self.dialect.loaded_dbapi.OperationalError(words)
+        return error
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        event.listen(db.engine, "do_execute", self.do_execute)
+        with (
+            patch.object(self.dialect, "do_commit", self.do_commit),
+            patch.object(self.dialect, "do_rollback", self.do_rollback),
+        ):
+            yield
+
+
+def simulated_time(world: "World") -> Any:
+    """Return a module `time` for the admission: a pause is a crossing like any other."""
+    return SimpleNamespace(monotonic=lambda: world.now_ms / 1000, sleep=lambda _s: stop_before("a pause"))
+
+
+def simulated_datetime(world: "World") -> type[datetime]:
+    class Simulated(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            return datetime.fromtimestamp(world.now_ms / 1000, tz or UTC)
+
+    return Simulated
+
+
+@contextmanager
+def standing_between(world: "World", app: Flask) -> Iterator[None]:
+    """Put the simulation between the app and its stores."""
+    pool = app.extensions["line"].connection_pool
+    pool.connection_class, Wire.world = Wire, world
+    with ExitStack() as stack:
+        stack.enter_context(Driver(world, db.engine.dialect).watching())
+        for target, name, instead in (
+            (script_redis, "script", simulated_script),
+            (admission, "time", simulated_time(world)),
+            (bells, "bell_queue", lambda: world.jobs),
+            # One thread: a request makes the gate itself, as the thread would that it waits for.
+            (claims, "wait_for_gate", epochs.ensure_open),
+            (sessions.EndedSessions, "tell_again", lambda _self: None),
+        ):
+            stack.enter_context(patch.object(target, name, instead))
+        stack.enter_context(patch("webapp.models.columns.datetime", simulated_datetime(world)))
+        yield

@@ -1,0 +1,328 @@
+"""The machine: its rules begin actors, let them go on, kill them, and break the stores; Hypothesis chooses."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from jobs import admission as job
+from jobs import sweeper
+from tests.simulation import deeds, faults
+from tests.simulation.actors import Actor, Crossing
+from tests.simulation.answers import wrong_answers
+from tests.simulation.promises import Person, Promises, Violation
+from tests.simulation.rest import DAY_MS, TO_THE_END, come_to_rest
+from tests.simulation.words import WORDS, span
+from tests.simulation.world import COUPON, PEOPLE, World
+
+CUTS = st.sampled_from([TO_THE_END] * 4 + [0, 1, 2, 3, 4, 5, 6, 7])
+"""How many crossings an actor makes before it stops: all of them, mostly."""
+USERS = st.sampled_from(list(PEOPLE))
+WHICH = st.integers(0, 3)
+SPANS = st.sampled_from([1000] * 4 + [5000] * 3 + [100, 3000, 12_000, 35_000, 35_000, 200_000, 8 * DAY_MS])
+MOST_ACTORS = 4
+
+
+Method = Callable[..., None]
+
+
+def step(*, when: Callable[[Any], bool] = bool, **choices: Any) -> Callable[[Method], Method]:
+    """Make a method a rule that can be chosen `when`; what was chosen is kept, so that it can be played again."""
+
+    def decorate(method: Method) -> Method:
+        STEPS[method.__name__] = method, when
+
+        @wraps(method)
+        def chosen(self: "Simulation", **arguments: Any) -> None:
+            self.play(method.__name__, arguments)
+
+        return precondition(when)(rule(**choices)(chosen))  # type: ignore[no-any-return, no-untyped-call]
+
+    return decorate
+
+
+STEPS: dict[str, tuple[Method, Callable[[Any], bool]]] = {}
+
+
+def has_room(self: "Simulation") -> bool:
+    return len(self.actors) < MOST_ACTORS
+
+
+class Simulation(RuleBasedStateMachine):
+    """One run of the simulated world. Each rule is one step, and one event of the history."""
+
+    world: ClassVar[World]
+    steps: ClassVar[int] = 0
+    """Steps of all runs of this process together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history: list[str] = []
+        self.actors: list[Actor] = []
+        self.script: list[tuple[str, dict[str, Any]]] = []
+        self.whole_steps = 0
+        """How many of them have come to their end."""
+
+    def play(self, name: str, arguments: dict[str, Any]) -> None:
+        """Take a step that the script keeps, if it can be taken now."""
+        method, when = STEPS[name]
+        if when(self):
+            self.script.append((name, arguments))
+            method(self, **arguments)
+            self.whole_steps = len(self.script)
+            Simulation.steps += 1
+
+    def do(self, name: str, **arguments: Any) -> None:
+        """Take a step that belongs to another one, or to the end."""
+        STEPS[name][0](self, **arguments)
+
+    # What happens
+
+    def tell(self, text: str) -> None:
+        self.history.append(text)
+
+    def judge(self, actor: Actor | None = None, crossed: str = "", *, lost: bool = False) -> None:
+        for wrong in self.promises.judge(actor, crossed, event=len(self.history), lost=lost):
+            self.broken(wrong)
+
+    def begin(self, name: str, work: Callable[[], Any], cut: int, *, kind: str, about: Any = None) -> Actor:
+        """Begin an actor, and let it make so many crossings."""
+        self.tell(name)
+        actor = Actor(name, self.in_app(work), kind=kind, began=len(self.history), about=about)
+        if kind in deeds.ASK:
+            person = self.promises.people[about]
+            actor.showed = person.number if kind == "poll" and person.receipt else 0
+        self.actors.append(actor)
+        actor.switch()
+        self.go_on_with(actor, cut)
+        return actor
+
+    def in_app(self, work: Callable[[], Any]) -> Callable[[], Any]:
+        def work_in_app() -> Any:
+            with self.world.app.app_context():
+                return work()
+
+        return work_in_app
+
+    def go_on_with(self, actor: Actor, cut: int = TO_THE_END) -> None:
+        while cut and not actor.over and self.world.is_free_for(actor):
+            self.cross(actor, Crossing.GOES)
+            cut -= 1
+        self.finish(actor)
+
+    def cross(self, actor: Actor, crossing: Crossing) -> None:
+        before = actor.before
+        if before in ("claim.lua", "read_standing.lua", "restore_ticket.lua"):
+            actor.trusted = self.promises.seen.trusted
+        if before == "read_head.lua":
+            actor.read = (self.promises.seen, self.world.now_ms)
+        self.world.ran = False
+        actor.cross(crossing)
+        self.judge(actor, before if self.world.ran else "")
+
+    def finish(self, actor: Actor) -> None:
+        """Judge what has come out of an actor that is over; say before what another one has stopped."""
+        if not actor.over:
+            self.history[-1] += f"; stops before {WORDS.get(actor.before, actor.before)}"
+            return
+        self.actors.remove(actor)
+        self.world.give_lock_back(actor, committed=False)
+        if actor.died:
+            return
+        if actor.error is not None and not isinstance(actor.error, deeds.EXPECTED):
+            self.broken(f"{actor.name}: {actor.error!r}")
+        if actor.kind in deeds.ASK:
+            self.history[-1] += f"; {deeds.heard(actor)}"
+            for wrong in wrong_answers(self.promises, actor, event=len(self.history)):
+                self.broken(wrong)
+        elif actor.error is not None:
+            self.history[-1] += f"; ends with {type(actor.error).__name__}: {str(actor.error)[:60]}"
+        if actor.kind == "reconcile" and actor.error is None:
+            self.promises.in_doubt_until = min(self.promises.in_doubt_until, len(self.history))
+
+    # The beginning
+
+    @initialize(
+        quota=st.sampled_from([1, 2, 3, 0, None]),
+        opens_in_s=st.sampled_from([-10, -10, 3]),
+        closes_in_s=st.sampled_from([600, 600, 20]),
+    )
+    def coupon(self, **chosen: Any) -> None:
+        self.script.append(("coupon", chosen))
+        self.write_the_coupon(**chosen)
+        self.whole_steps = 1
+
+    def write_the_coupon(self, quota: int | None, opens_in_s: int, closes_in_s: int) -> None:
+        self.world.begin(quota=quota, opens_in_s=opens_in_s, closes_in_s=closes_in_s)
+        people = {user: Person() for user in PEOPLE}
+        self.promises = Promises(self.world, self.world.seen(), self.world.books(), people)
+        opens = "has opened" if opens_in_s < 0 else f"opens in {opens_in_s} s"
+        self.tell(
+            f"a coupon with quota {quota if quota is not None else 'unlimited'} {opens}, and ends in {closes_in_s} s"
+        )
+
+    # People
+
+    @step(when=has_room, user=USERS, cut=CUTS)
+    def click(self, user: int, cut: int) -> None:
+        self.begin(f"user {user} presses the button", deeds.click(user), cut, kind="click", about=user)
+
+    @step(when=has_room, user=USERS)
+    def click_elsewhere(self, user: int) -> None:
+        name = f"user {user} presses the button on a device that keeps no receipt"
+        self.begin(name, deeds.click(user), TO_THE_END, kind="click elsewhere", about=user)
+
+    @step(when=has_room, user=USERS, cut=CUTS)
+    def poll(self, user: int, cut: int) -> None:
+        receipt = self.promises.people[user].receipt
+        words = "with its receipt" if receipt else "without a receipt"
+        self.begin(
+            f"the page of user {user} asks {words}", deeds.poll(user, receipt), cut, kind="poll", about=user
+        )
+
+    @step(when=has_room, user=USERS, cut=CUTS)
+    def load(self, user: int, cut: int) -> None:
+        receipt = self.promises.people[user].receipt
+        self.begin(f"user {user} loads the page", deeds.load(user, receipt), cut, kind="poll", about=user)
+
+    @step(when=has_room, people=st.lists(USERS, min_size=2, max_size=5, unique=True))
+    def rush(self, people: list[int]) -> None:
+        for user in people:
+            self.do("click", user=user, cut=TO_THE_END)
+
+    # Workers and the sweeper
+
+    @step(when=lambda self: bool(self.world.jobs.waiting) and has_room(self), cut=CUTS)
+    def work(self, cut: int) -> None:
+        self.world.jobs.waiting.pop(0)
+        self.begin("a worker takes a job", lambda: job.admit(COUPON), cut, kind="worker")
+
+    @step(when=has_room, cut=CUTS)
+    def sweep(self, cut: int) -> None:
+        self.begin("the sweeper sweeps", sweeper.sweep, cut, kind="sweeper")
+
+    # Operators
+
+    @step(when=has_room, change=st.sampled_from(sorted(deeds.CHANGES)), cut=CUTS)
+    def change(self, change: str, cut: int) -> None:
+        work = deeds.change(change, self.world)
+        self.begin(f"an operator {change}", work, cut, kind="operator")
+
+    @step(when=lambda self: bool(self.promises.books.issues) and has_room(self), which=WHICH, cut=CUTS)
+    def revoke(self, which: int, cut: int) -> None:
+        user, code = self.a_code(which)
+        self.begin(f"an operator revokes the code of user {user}", deeds.revoke(code), cut, kind="operator")
+
+    @step(when=lambda self: bool(self.promises.books.issues) and has_room(self), which=WHICH)
+    def use(self, which: int) -> None:
+        user, code = self.a_code(which)
+        self.begin(f"a till uses the code of user {user}", deeds.use(code), TO_THE_END, kind="operator")
+
+    @step(when=has_room, user=USERS, deed=st.sampled_from(sorted(deeds.ACCOUNTS)), cut=CUTS)
+    def account(self, user: int, deed: str, cut: int) -> None:
+        self.begin(f"an operator {deed}s user {user}", deeds.ACCOUNTS[deed](user), cut, kind="operator")
+
+    @step(when=has_room, cut=CUTS)
+    def reconcile(self, cut: int) -> None:
+        self.begin("an operator reconciles", deeds.reconcile, cut, kind="reconcile")
+
+    # Actors that stopped
+
+    @step(when=lambda self: bool(self.actors), which=WHICH, cut=CUTS)
+    def go_on(self, which: int, cut: int) -> None:
+        actor = self.actor(which)
+        self.tell(f"({actor.name}) goes on")
+        self.go_on_with(actor, cut)
+
+    @step(when=lambda self: bool(self.actors), which=WHICH)
+    def die(self, which: int) -> None:
+        actor = self.actor(which)
+        self.tell(f"({actor.name}) dies")
+        actor.die()
+        self.judge(actor)
+        self.finish(actor)
+
+    @step(
+        when=lambda self: bool(self.actors),
+        which=WHICH,
+        crossing=st.sampled_from([Crossing.REPLY_LOST, Crossing.REFUSED]),
+        cut=CUTS,
+    )
+    def fail(self, which: int, crossing: Crossing, cut: int) -> None:
+        actor = self.actor(which)
+        if crossing is Crossing.REPLY_LOST and not self.world.is_free_for(actor):
+            crossing = Crossing.REFUSED
+        self.tell(f"({actor.name}) {WORDS.get(actor.before, actor.before)}: {crossing.value}")
+        self.cross(actor, crossing)
+        self.go_on_with(actor, cut)
+
+    @step(when=lambda self: bool(self.actors))
+    def deploy(self) -> None:
+        self.tell("a deploy: every process ends, wherever it is")
+        self.end_all()
+        self.judge()
+
+    def end_all(self) -> None:
+        for actor in list(self.actors):
+            actor.die()
+            self.finish(actor)
+
+    def actor(self, which: int) -> Actor:
+        return self.actors[which % len(self.actors)]
+
+    def a_code(self, which: int) -> tuple[int, str]:
+        issues = sorted(self.promises.books.issues.items())
+        user, issue = issues[which % len(issues)]
+        return user, issue.code
+
+    # Time, and what breaks
+
+    @step(ms=SPANS)
+    def time_passes(self, ms: int) -> None:
+        back = self.world.pass_time(ms)
+        self.tell(f"{span(ms)} pass" + "".join(f"; {store} answers again" for store in back))
+        self.judge()
+
+    @step(fault=st.sampled_from(sorted(faults.OF_REDIS)))
+    def redis_breaks(self, fault: str) -> None:
+        self.tell(fault)
+        lost = faults.OF_REDIS[fault](self.world)
+        self.judge(lost=lost)
+
+    @step(fault=st.sampled_from(sorted(faults.OF_THE_QUEUE)))
+    def the_queue_breaks(self, fault: str) -> None:
+        self.tell(fault)
+        faults.OF_THE_QUEUE[fault](self.world)
+
+    @step(fault=st.sampled_from(["answers no more", "is backed up", "is put back"]))
+    def sql_breaks(self, fault: str) -> None:
+        self.tell(f"SQL {fault}")
+        if fault == "is backed up":
+            self.world.back_sql_up()
+        elif fault == "is put back" and self.world.backup:
+            self.put_sql_back()
+        else:
+            self.world.sql_away = True
+
+    def put_sql_back(self) -> None:
+        self.history[-1] = "everything is stopped, SQL is put back to its backup, and everything starts again"
+        self.end_all()
+        self.world.put_sql_back()
+        self.promises.forget_what_sql_forgot(self.world.books())
+
+    # The end
+
+    def teardown(self) -> None:
+        """After the last step everything comes to rest; after a violation everything just ends."""
+        try:
+            if self.script and self.whole_steps == len(self.script):
+                for wrong in come_to_rest(self):
+                    self.broken(wrong)
+        finally:
+            for actor in list(self.actors):
+                actor.die()
+
+    def broken(self, wrong: str) -> None:
+        raise Violation(wrong, self.history, self.script)

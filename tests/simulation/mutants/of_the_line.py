@@ -1,0 +1,131 @@
+"""Guards of the scripts."""
+
+from tests.simulation.mutants.mutant import Mutant, mutant
+
+LUA = "webapp/line/lua/"
+CLAIM, SETTLE, RESTORE = LUA + "claim.lua", LUA + "settle_batch.lua", LUA + "restore_ticket.lua"
+PUBLISH, BEGIN, OPEN = LUA + "publish.lua", LUA + "begin_epoch.lua", LUA + "open_epoch.lua"
+HEAD, STANDING, PRELUDE = LUA + "read_head.lua", LUA + "read_standing.lua", LUA + "prelude.lua"
+
+MUTANTS: list[Mutant] = [
+    mutant(
+        "a click is answered by a gate of another run",
+        (CLAIM, "if not epoch or run_id ~= this_run() then", "if not epoch then"),
+    ),
+    mutant(
+        "a poll is answered by a gate of another run",
+        (STANDING, "if not known[1] or known[2] ~= this_run() then", "if not known[1] then"),
+    ),
+    mutant("a click forgets results", (CLAIM, "if result then return", "if false then return")),
+    mutant(
+        "a click forgets who is in line",
+        (CLAIM, "number = redis.call('ZSCORE', line, user)\nif number", "number = nil\nif number"),
+    ),
+    mutant(
+        "a click forgets who is in standby",
+        (CLAIM, "number = redis.call('ZSCORE', standby, user)\nif number", "number = nil\nif number"),
+    ),
+    mutant("a click before the start", (CLAIM, "if now_ms < tonumber(opens_at) then", "if false then")),
+    mutant("a click after the end", (CLAIM, "if over then", "if false then")),
+    mutant(
+        "the end belongs to the period",
+        (CLAIM, "local over = now_ms >= tonumber(closes_at)", "local over = now_ms > tonumber(closes_at)"),
+    ),
+    mutant("a click when it is closed", (CLAIM, "if status == 'closed' then", "if false then")),
+    mutant("a click when it is sold out", (CLAIM, "if sold_out == '1' then", "if false then")),
+    mutant(
+        "the counter is the length of the line",
+        (CLAIM, "redis.call('HINCRBY', gate, 'last', 1)", "redis.call('ZCARD', line) + 1"),
+    ),
+    mutant(
+        "a ticket leaves whatever its number",
+        (SETTLE, "if score and tonumber(score) == numbers[i] then", "if score then"),
+    ),
+    mutant(
+        "a late settle puts a revoked coupon back",
+        (SETTLE, "if string.match(standing[i] or '', '^rejected:(%d+)') ~= issued then", "if true then"),
+    ),
+    mutant("a settled batch has no results", (SETTLE, "if #won > 0 then", "if false then")),
+    mutant("settled tickets stay in line", (SETTLE, "if #gone > 0 then", "if false then")),
+    mutant(
+        "a late settle puts the gate back",
+        (SETTLE, "if revision > tonumber(known[1]) then", "if revision > 0 then"),
+    ),
+    mutant(
+        "a late publishing puts the gate back",
+        (PUBLISH, "if tonumber(ARGV[1]) < tonumber(known[1]) then return 0 end", ""),
+    ),
+    mutant(
+        "a gate of another run is published to",
+        (PUBLISH, "or known[2] ~= this_run() then", "then"),
+    ),
+    mutant(
+        "standby is forgotten when coupons come back",
+        (PRELUDE, "    bring_standby_back(line, standby)\n", ""),
+    ),
+    mutant(
+        "standby takes the place of the line when coupons come back",
+        (PRELUDE, "if redis.call('EXISTS', line) == 0 then", "if true then"),
+    ),
+    mutant(
+        "the line goes to standby while coupons are left",
+        (LUA + "move_to_standby.lua", "if redis.call('HGET', gate, 'sold_out') ~= '1' then return 0 end", ""),
+    ),
+    mutant(
+        "the line takes the place of standby",
+        (LUA + "move_to_standby.lua", "if redis.call('EXISTS', standby) == 0 then", "if true then"),
+    ),
+    mutant(
+        "an open epoch is begun again",
+        (BEGIN, "if known[1] == run_id then return -1 end", ""),
+    ),
+    mutant(
+        "an epoch is open as soon as it is begun",
+        (BEGIN, "'begun', run_id, 'floor'", "'run_id', run_id, 'floor'"),
+        (BEGIN, "redis.call('HDEL', gate, 'run_id', 'heard'", "redis.call('HDEL', gate, 'heard'"),
+    ),
+    mutant(
+        "an epoch is opened that was begun in another run",
+        (OPEN, "if known[1] ~= epoch or known[2] ~= run_id then", "if known[1] ~= epoch then"),
+    ),
+    mutant(
+        "admission does not wait for receipts",
+        (HEAD, "if not awaits_receipts(clock_ms(), known[4], known[5]) then", "if true then"),
+    ),
+    mutant(
+        "the head of a gate of another run is read",
+        (HEAD, "if not known[1] or known[3] ~= this_run() then", "if not known[1] then"),
+    ),
+    mutant(
+        "a wait in the gate can be far away",
+        (PRELUDE, "return now_ms >= (tonumber(grace_from) or math.huge) and", "return"),
+    ),
+    mutant(
+        "a bell can live for long",
+        (LUA + "ring_bell.lua", "if life_ms >= 0 and life_ms <= bell_ms then", "if life_ms >= 0 then"),
+    ),
+    mutant(
+        "a receipt takes a number that somebody has",
+        (RESTORE, "if redis.call('ZCOUNT', each, ARGV[2], ARGV[2]) > 0 then return held end", ""),
+    ),
+    mutant(
+        "a receipt wins no number back",
+        (RESTORE, "if number > (receipt_epoch == epoch and last or floor) then", "if true then"),
+    ),
+    mutant(
+        "a receipt does not move down",
+        (RESTORE, "if queue and held[3] <= number then", "if queue then"),
+    ),
+    mutant(
+        "a receipt counts more than a result",
+        (RESTORE, "if result then return", "if false then return"),
+    ),
+    mutant(
+        "a receipt is taken by a gate of another run",
+        (RESTORE, "if not known[1] or known[5] ~= this_run() then", "if not known[1] then"),
+    ),
+    mutant(
+        "a revocation replaces whatever stands there",
+        (LUA + "revoke.lua", "if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end", ""),
+    ),
+]

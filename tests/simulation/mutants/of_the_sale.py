@@ -1,0 +1,161 @@
+"""Guards of admission, of epochs, of publishing, and of the sweeper."""
+
+from tests.simulation.mutants.mutant import Mutant, mutant
+
+ADMISSION, EPOCHS = "webapp/sale/admission.py", "webapp/sale/epochs.py"
+PUBLISHING, REDEEMING = "webapp/sale/publishing.py", "webapp/sale/redeeming.py"
+LOCK = "connection.execute(update(Coupon).where(Coupon.id == coupon_id).values(revision=Coupon.revision + 1))"
+HEAD = """    if head is None or not head.sold_out or row.sold_out:
+        return head
+"""
+FIRST_BEGUN = """            epoch = _begin_epoch(lock, line)
+            lock.commit()
+"""
+FEWER = 'fewer = {"issued_quantity": Coupon.issued_quantity - 1}'
+
+MUTANTS: list[Mutant] = [
+    mutant("no lock", ("webapp/sale/locking.py", LOCK, "pass")),
+    mutant(
+        "the head is read before the lock",
+        (
+            ADMISSION,
+            "    with locked_coupon(coupon_id) as lock:",
+            "    early = line.head(BATCH)\n    with locked_coupon(coupon_id) as lock:",
+        ),
+        (ADMISSION, "head = _head(lock, line)", "head = early"),
+    ),
+    mutant(
+        "standby is overtaken before Redis hears of a raise",
+        (ADMISSION, HEAD, "    return head\n"),
+    ),
+    mutant(
+        "nobody looks who has the coupon",
+        (ADMISSION, "if look_for_holders or rejected else {}", "if False else {}"),
+    ),
+    mutant(
+        "a revoked coupon is issued again",
+        (ADMISSION, "rejected = rejected_among(lock.connection, lock.coupon.id, ids)", "rejected: dict = {}"),
+        (EPOCHS, "line.replace_results(known", "line.write_results(known"),
+    ),
+    mutant("nobody looks who may", (ADMISSION, "barred_among(connection, ids, all_rules=not trusted)", "{}")),
+    mutant("the rest is not moved to standby", (ADMISSION, "            batch.left_over = True\n", "")),
+    mutant("the quota is not counted down", (ADMISSION, "            remaining -= 1\n", "")),
+    mutant(
+        "a paused coupon is admitted",
+        (ADMISSION, "coupon.status in (DRAFT, PAUSED)", "coupon.status == DRAFT"),
+    ),
+    mutant(
+        "skipped numbers leave no row",
+        (ADMISSION, "    _write_events(connection, coupon.id, batch.events)\n", ""),
+    ),
+    mutant(
+        "the issued quantity is not raised",
+        (ADMISSION, "            issued_quantity=issued,\n", ""),
+    ),
+    mutant(
+        "results are written before the commit",
+        (
+            ADMISSION,
+            "        lock.commit()\n    line.settle",
+            "        line.settle(None, batch.settled)\n        lock.commit()\n    line.settle",
+        ),
+    ),
+    mutant(
+        "a batch is committed and not settled",
+        (ADMISSION, "    line.settle(policy_of(coupon, issued=issued), batch.settled)\n", ""),
+    ),
+    mutant(
+        "an epoch is open before SQL knows of it",
+        (
+            EPOCHS,
+            FIRST_BEGUN,
+            FIRST_BEGUN.replace(
+                "lock.commit", "line.open_epoch(epoch, grace_ms=GRACE_MS)\n            lock.commit"
+            ),
+        ),
+    ),
+    mutant(
+        "SQL hears nothing of an epoch",
+        (EPOCHS, ".values(epoch=epoch, last_number=floor))", ".values(last_number=floor))"),
+    ),
+    mutant(
+        "an epoch does not know the results",
+        (EPOCHS, "    line.replace_results(known_results(connection, coupon.id))\n", ""),
+    ),
+    mutant("an epoch counts from one", (EPOCHS, "step=EPOCH_STEP if epoch > 1 else 0", "step=0")),
+    mutant(
+        "an epoch forgets the highest number",
+        (EPOCHS, "known=max(coupon.last_number, decided)", "known=0"),
+    ),
+    mutant(
+        "a line that was lost begins in its first epoch",
+        (
+            EPOCHS,
+            "max(coupon.epoch, survived.epoch if survived and survived.was_opened else 0) + 1",
+            "(survived.epoch if survived else 0) + 1",
+        ),
+    ),
+    mutant(
+        "an epoch leaves no event",
+        (
+            EPOCHS,
+            "        connection.execute(insert(LineEvent).values(**event",
+            "        (insert(LineEvent).values(**event",
+        ),
+    ),
+    mutant("no grace", (EPOCHS, "\nGRACE_MS = ", "\nGRACE_MS = 0  # ")),
+    mutant(
+        "nothing is published",
+        (PUBLISHING, ".publish(policy_of(coupon)):\n        ensure_open", ".is_open():\n        ensure_open"),
+    ),
+    mutant(
+        "nobody rings again",
+        (PUBLISHING, "return coupon.status != PAUSED and ring_if_waiting(coupon.id)", "return False"),
+    ),
+    mutant(
+        "a revoked issue is not settled first",
+        (REDEEMING, "        publishing.settle_issue(lock, issue)\n", ""),
+    ),
+    mutant(
+        "a revocation leaves no reason",
+        (REDEEMING, "    lock.connection.execute(insert(LineEvent).values(**place, **event))\n", ""),
+    ),
+    mutant("a revocation gives no coupon back", (REDEEMING, FEWER, FEWER.replace(" - 1", ""))),
+    mutant(
+        "a used coupon is revoked",
+        (
+            REDEEMING,
+            "CouponIssue.id == issue.id, CouponIssue.used_at.is_(None))\n        if not lock",
+            "CouponIssue.id == issue.id)\n        if not lock",
+        ),
+    ),
+    mutant(
+        "a revocation is told only once",
+        ("jobs/sweeper.py", "    publish_late_revocations()\n", ""),
+    ),
+    mutant(
+        "reconcile keeps what SQL does not know",
+        (
+            "webapp/line/line.py",
+            "                pipe.hdel(self.results_key,",
+            "                (self.results_key,",
+        ),
+    ),
+    mutant(
+        "reconcile keeps a gate that does not fit",
+        (
+            PUBLISHING,
+            "        if gate is not None and not _fits(gate, lock):\n            line.end_epoch()\n",
+            "",
+        ),
+    ),
+    mutant(
+        "the sweeper forgets a line a week after its end",
+        (
+            "jobs/sweeper.py",
+            "served = or_(Coupon.issue_end_at > since, ",
+            "served = or_(Coupon.issue_end_at > since, False, ",
+        ),
+        ("jobs/sweeper.py", "Coupon.id.in_(to_be_served(line_redis(), left))", "Coupon.id == -1"),
+    ),
+]

@@ -1,0 +1,88 @@
+"""`make mutants`: run the simulation against every mutant, and say which it caught and after how many steps.
+
+    python -m tests.simulation.mutants.run --steps 20000
+
+The table goes to standard output, and between the two marks in docs/reliability.md when every mutant was caught or is
+named in NOT_CAUGHT.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from deploy.processes import ROOT
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.mutants.mutant import Mutant
+
+PAGE = ROOT / "docs" / "reliability.md"
+MARKS = re.compile(r"(<!-- mutants -->\n).*(<!-- end of mutants -->)", re.DOTALL)
+CHANGED = ("webapp", "jobs")
+SHARED = ("deploy", "tests", "migrations", "templates", "static")
+BROKEN = re.compile(r"broken after (\d+) steps, with seed (\d+): (.*)")
+HEAD = ["| taken out | caught after | by |", "|---|---|---|"]
+NOT_CAUGHT: dict[str, str] = {}
+"""The mutants that the simulation cannot catch, each with the reason."""
+
+
+class Outcome(NamedTuple):
+    mutant: Mutant
+    steps: int | None
+    words: str
+
+    @property
+    def line(self) -> str:
+        after = "not caught" if self.steps is None else f"{self.steps:,} steps"
+        return f"| {self.mutant.name} | {after} | {self.words} |"
+
+
+def tried(mutant: Mutant, steps: int) -> Outcome:
+    """Run the simulation on a copy of the product with the mutant in it."""
+    with tempfile.TemporaryDirectory(prefix="fc-mutant-") as name:
+        root = Path(name)
+        for room in CHANGED:
+            shutil.copytree(ROOT / room, root / room, ignore=shutil.ignore_patterns("__pycache__"))
+        for room in SHARED:
+            (root / room).symlink_to(ROOT / room)
+        mutant.applied_to(root)
+        command = [sys.executable, "-m", "tests.simulation.play", "--steps", str(steps), "--as-found"]
+        ran = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if found := BROKEN.search(ran.stdout):
+        return Outcome(mutant, int(found[1]), found[3].replace("|", "/")[:100])
+    if ran.returncode:
+        return Outcome(mutant, None, f"the simulation itself failed: {ran.stderr.strip()[-200:]}")
+    return Outcome(mutant, None, NOT_CAUGHT.get(mutant.name, "**nobody knows why**"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description="See that the simulation catches every guard that is taken out."
+    )
+    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--only", default="", help="a part of the names of those to try")
+    options = parser.parse_args()
+    chosen = [mutant for mutant in MUTANTS if options.only in mutant.name]
+    lines, unknown = list(HEAD), []
+    with ThreadPoolExecutor(2) as both_cores:
+        outcomes: Iterable[Outcome] = both_cores.map(lambda each: tried(each, options.steps), chosen)
+        for outcome in outcomes:
+            print(outcome.line, flush=True)
+            lines.append(outcome.line)
+            if outcome.steps is None and outcome.mutant.name not in NOT_CAUGHT:
+                unknown.append(outcome.mutant.name)
+    if unknown:
+        raise SystemExit(f"{len(unknown)} of {len(chosen)} were not caught: {', '.join(unknown)}")
+    if not options.only:
+        PAGE.write_text(
+            MARKS.sub(lambda found: found[1] + "\n".join([*lines, ""]) + found[2], PAGE.read_text())
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""What stands in both stores at one instant, read past the product's own code."""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from hiredis import pack_command
+from redis.connection import UnixDomainSocketConnection
+
+
+class Issue(NamedTuple):
+    number: int
+    epoch: int
+    code: str
+
+
+class Event(NamedTuple):
+    kind: str
+    user: int | None
+    number: int | None
+    epoch: int
+    reason: str
+
+
+class Row(NamedTuple):
+    """The row of the coupon, as SQL has committed it."""
+
+    status: str
+    quota: int | None
+    issued: int
+    epoch: int
+    revision: int
+    last: int
+
+
+@dataclass
+class Books:
+    """What SQL has committed about the coupon and its people."""
+
+    row: Row
+    issues: dict[int, Issue] = field(default_factory=dict)
+    doubles: int = 0
+    events: list[Event] = field(default_factory=list)
+    revoked: dict[str, int] = field(default_factory=dict)
+    blocked: set[int] = field(default_factory=set)
+    people: set[int] = field(default_factory=set)
+
+    @property
+    def rejected(self) -> dict[int, Event]:
+        """The people whom an event rejects, with the last such event."""
+        return {event.user: event for event in self.events if event.kind == "rejected" and event.user}
+
+    @property
+    def explained(self) -> set[tuple[int | None, int | None]]:
+        """User and number of every place that was decided without a coupon."""
+        return {(event.user, event.number) for event in self.events if event.kind in ("rejected", "already")}
+
+    def decided(self, user: int, number: int) -> bool:
+        return user in self.issues or (user, number) in self.explained
+
+
+@dataclass
+class Seen:
+    """The keys of the coupon's line in Redis."""
+
+    gate: dict[str, str]
+    line: dict[int, int]
+    standby: dict[int, int]
+    results: dict[int, str]
+    bell_until: int
+    """The ms at which the bell ends by Redis's clock; 0: it is not set."""
+    run: str
+
+    @property
+    def epoch(self) -> int:
+        return int(self.gate.get("epoch", 0))
+
+    @property
+    def last(self) -> int:
+        return int(self.gate.get("last", 0))
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the gate is open, and of this run of the server."""
+        return self.gate.get("run_id") == self.run
+
+    @property
+    def places(self) -> dict[int, int]:
+        return {**self.standby, **self.line}
+
+
+class RedisReader:
+    """Reads the keys of one line in one round trip, on a connection of its own."""
+
+    def __init__(self, connection: UnixDomainSocketConnection, coupon_id: int) -> None:
+        self.connection = connection
+        tag = f"{{coupon:{coupon_id}}}:"
+        self.packed = b"".join(
+            pack_command(command)
+            for command in (
+                ("HGETALL", f"{tag}gate"),
+                ("ZRANGE", f"{tag}line", "0", "-1", "WITHSCORES"),
+                ("ZRANGE", f"{tag}standby", "0", "-1", "WITHSCORES"),
+                ("HGETALL", f"{tag}results"),
+                ("GET", f"{tag}bell"),
+            )
+        )
+
+    def read(self, run: str) -> Seen:
+        self.connection.send_packed_command([self.packed], check_health=False)
+        gate, line, standby, results, bell = (self.connection.read_response() for _ in range(5))
+        return Seen(
+            dict(_pairs(gate)), _places(line), _places(standby), _results(results), int(bell or 0), run
+        )
+
+
+def _pairs(flat: list[str]) -> list[tuple[str, str]]:
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _places(flat: list[str]) -> dict[int, int]:
+    """Return the numbers of the people in a queue. A member "user:number" keeps a number that its owner gave up."""
+    return {int(user): int(number) for user, number in _pairs(flat) if ":" not in user}
+
+
+def _results(flat: list[str]) -> dict[int, str]:
+    return {int(user): result for user, result in _pairs(flat)}
+
+
+def read_books(cursor: Any, coupon_id: int) -> Books:
+    """Read what SQL has committed; the cursor is of a connection that begins no transactions."""
+
+    def rows(query: str) -> list[Any]:
+        cursor.execute(query)
+        return list(cursor.fetchall())
+
+    of = f"WHERE coupon_id = {coupon_id}"
+    policy = "status, total_quantity, issued_quantity, epoch, revision, last_number"
+    books = Books(Row(*rows(f"SELECT {policy} FROM coupons WHERE id = {coupon_id}")[0]))
+    for user, *issue in rows(f"SELECT user_id, ticket_number, epoch, code FROM coupon_issues {of}"):
+        books.doubles += user in books.issues
+        books.issues[user] = Issue(*issue)
+    events = f"SELECT kind, user_id, ticket_number, epoch, reason FROM line_events {of} ORDER BY id"
+    books.events = [Event(*event) for event in rows(events)]
+    books.revoked = dict(rows(f"SELECT code, user_id FROM revocations {of}"))
+    for user, blocked_at in rows("SELECT id, blocked_at FROM users"):
+        books.people.add(user)
+        if blocked_at:
+            books.blocked.add(user)
+    return books

@@ -1,0 +1,33 @@
+"""The quick share of the simulation that every test run takes; `make simulate` goes on from there."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from deploy.processes import ROOT
+from tests.simulation.machine import Simulation
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.mutants.mutant import Mutant
+from tests.simulation.play import a_world, one_seed
+
+QUICK_S = 20
+LEAST_STEPS = 300
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_no_step_breaks_a_promise() -> None:
+    until, steps, number = time.monotonic() + QUICK_S, Simulation.steps, 1
+    with a_world():
+        while time.monotonic() < until:
+            one_seed(number)
+            number += 1
+    assert Simulation.steps - steps > LEAST_STEPS
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_mutant_can_still_be_made(mutant: Mutant, tmp_path: Path) -> None:
+    for path in {edit.path for edit in mutant.edits}:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text((ROOT / path).read_text())
+    mutant.applied_to(tmp_path)

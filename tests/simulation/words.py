@@ -1,0 +1,32 @@
+"""The words of the histories: what each crossing is to somebody who operates the system."""
+
+WORDS = {
+    "claim.lua": "the line gives the number",
+    "read_standing.lua": "the line says where the user stands",
+    "restore_ticket.lua": "the line takes the receipt",
+    "read_head.lua": "the head of the line is read",
+    "settle_batch.lua": "the results are written to Redis",
+    "move_to_standby.lua": "the rest of the line moves to standby",
+    "publish.lua": "the gate is written to Redis",
+    "begin_epoch.lua": "the gate of a new epoch is written",
+    "open_epoch.lua": "the epoch is opened",
+    "ring_bell.lua": "the bell is set",
+    "revoke.lua": "Redis hears of the revocation",
+    "set_aside.lua": "malformed data is looked for",
+    "the row lock": "it takes the lock of the coupon",
+    "the commit": "SQL commits",
+    "the queue": "the job is enqueued",
+    "a pause": "it waits for more tickets",
+    "DEL": "the bell is taken",
+    "HSET": "results are written to Redis",
+    "HMGET + INFO": "the life of the gate is read",
+    "HGETALL + ZCARD + TIME": "the gate is read",
+}
+
+
+def span(ms: int) -> str:
+    """Say a time in its greatest unit."""
+    for unit, length in (("days", 86_400_000), ("minutes", 60_000), ("s", 1000)):
+        if ms >= length and ms % length == 0:
+            return f"{ms // length} {unit}"
+    return f"{ms} ms"
