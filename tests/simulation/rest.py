@@ -32,7 +32,9 @@ def come_to_rest(machine: "Simulation") -> Iterator[str]:
     for _ in range(ROUNDS):
         before, stood = len(machine.history), machine.promises.seen
         a_round(machine)
-        machine.history[before:] = ["3 s pass; every page asks, the sweeper sweeps, and workers take every job"]
+        machine.history[before:] = [
+            "3 s pass; every page asks, the sweeper sweeps, and workers take every job"
+        ]
         if machine.promises.seen.places == stood.places and not list(left_undone(machine.promises)):
             break
     report = audit.run(COUPON)

@@ -16,6 +16,7 @@ from tests.simulation.reading import Books, RedisReader, Seen, read_books
 from webapp import create_app
 from webapp.accounts.passwords import UNUSABLE
 from webapp.models import Coupon, User
+from webapp.sale.publishing import REVOCATIONS_TOLD
 from webapp.stores.script_redis import ROOMS
 from webapp.stores.sql import db
 
@@ -60,6 +61,7 @@ class World:
         self.replica: list[tuple[str, bytes]] | None = None
         self.command("FLUSHALL")
         self._set_clock()
+        self.processes_end()
         moment = datetime.fromtimestamp(self.now_ms / 1000, UTC)
         with db.engine.begin() as connection:
             for table in reversed(db.metadata.sorted_tables):
@@ -161,6 +163,10 @@ class World:
     def _roll_back(self) -> None:
         self.lock_connection.rollback()
         self.lock_holder = self.lock_connection = None
+
+    def processes_end(self) -> None:
+        """What a process remembers ends with it."""
+        self.app.extensions.pop(REVOCATIONS_TOLD, None)
 
     # Faults of Redis
 
