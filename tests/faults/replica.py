@@ -20,7 +20,7 @@ class Replica:
         self.link.start()
         directory = self.site.directory / "replica"
         directory.mkdir()
-        options = ["--replicaof", f"127.0.0.1 {self.link.port}", *self.site.valkey.options]
+        options = ["--replicaof", "127.0.0.1", str(self.link.port), *self.site.valkey.options]
         self.valkey = Valkey(directory, port=free_port(), options=options, program=self.site.valkey.program)
         self.valkey.start()
         return self

@@ -301,6 +301,11 @@ def no_look_for_a_replica() -> None:
     pool.is_demoted = lambda _: False
 
 
+def long_pauses() -> None:
+    """A worker pauses for up to a minute between two tries to reach Redis."""
+    worker.BellWorker.max_connection_wait_time = worker.SimpleWorker.max_connection_wait_time
+
+
 def patient_sql() -> None:
     """A stopped session keeps its lock for as long as MySQL's own default says."""
     statements = sql.session_settings
@@ -383,6 +388,7 @@ GUARDS: dict[str, Callable[[], None]] = {
         "standby_stays",
         "no_ring_at_start",
         "patient_redis",
+        "long_pauses",
         "no_look_for_a_replica",
         "patient_sql",
         "note_standstills",

@@ -403,7 +403,7 @@ def test_a_score_beyond_all_does_not_become_the_floor_of_an_epoch(app):
 # The controls: each guard taken out
 
 
-OF_THE_LINE = ["a gate with last that is no number", "line of another type"]
+OF_THE_LINE = ["a gate with last that is no number", "line of another type", "a bell that never ends"]
 OF_THE_QUEUE = ["an entry that is no text", "a job of another type", "the queue is of another type"]
 
 

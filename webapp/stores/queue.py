@@ -12,7 +12,7 @@ pops the job first, and a worker that dies at that moment has lost it."""
 
 SWEEPER_ALIVE_KEY = "sweeper:alive"
 """Exists while a sweeper sweeps."""
-MOST_BELLS = 300
+MOST_BELLS = 100
 """The most jobs in the queue, whatever happens: a worker does them in a second or two. The oldest go first."""
 BELL_TTL_S = 60
 """How long a job waits for a worker. The bell of its line has expired long before, so the sweeper has rung again."""
