@@ -1,5 +1,6 @@
 """The world of the simulation: the real stores, the simulated clock, and the faults that can befall them."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,8 @@ from webapp.stores.sql import db
 
 COUPON = 1
 PEOPLE = range(1, 7)
-START_MS = round(datetime(2026, 11, 1, 12, tzinfo=UTC).timestamp() * 1000)
+START_MS = int(time.time() // 86_400) * 86_400_000
+"""Near the clock of the real server, which lets results expire 30 days after the end."""
 LOCK_KEPT_MS = 30_000
 """SQL ends a session that is silent for so long, and gives its lock back."""
 BELL = f"{{coupon:{COUPON}}}:bell"
