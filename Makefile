@@ -10,7 +10,7 @@ DEV_INSTALLED := $(VENV)/installed-dev-$(DEV_KEY)
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench faults chaos screenshots
+.PHONY: help run test lint format bench faults chaos simulate mutants screenshots
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,14 @@ faults: $(DEV_INSTALLED) ## Break every part, TIMES times over, and write the ta
 chaos: $(DEV_INSTALLED) ## Ten minutes of claims while something breaks every 5 s (SECONDS, CLAIMS, SEED)
 	@sh deploy/test_setup.sh
 	@$(BIN)/python -m tests.faults.chaos --seconds $(or $(SECONDS),600) --claims $(or $(CLAIMS),50000) --seed $(or $(SEED),1)
+
+simulate: $(DEV_INSTALLED) ## Step everything through faults, STEPS in all from SEED on; the shortest history of a violation (DATABASE=mariadb)
+	@sh deploy/test_setup.sh
+	@$(BIN)/python -m tests.simulation.play $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED)) $(if $(DATABASE),--database $(DATABASE))
+
+mutants: $(DEV_INSTALLED) ## Take out one guard after the other, see that the simulation catches it, and write the table (STEPS)
+	@sh deploy/test_setup.sh
+	@$(BIN)/python -m tests.simulation.mutants.run $(if $(STEPS),--steps $(STEPS))
 
 screenshots: $(DEV_INSTALLED) ## Take pictures of every state of the pages, into build/pages, and some into docs/pages
 	@sh deploy/test_setup.sh

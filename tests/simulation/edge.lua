@@ -11,7 +11,7 @@ end
 
 function redis.call(command, key, ...)
   if command == 'TIME' then return server.call('HMGET', 'simulated', 's', 'us') end
-  if command == 'INFO' then return server.call('HGET', 'simulated', 'info') end
+  if command == 'INFO' and key == 'server' then return server.call('HGET', 'simulated', 'info') end
   if key and string.sub(key, -5) == ':bell' then
     if command == 'PTTL' then
       local ends = server.call('GET', key)

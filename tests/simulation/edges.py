@@ -17,13 +17,13 @@ from unittest.mock import patch
 import redis
 from flask import Flask
 from hiredis import pack_command
-from redis.connection import UnixDomainSocketConnection
 from sqlalchemy import event
 
 from tests.simulation.actors import Crossing, running, stop_before
 from webapp.accounts import sessions
 from webapp.sale import admission, bells, claims, epochs
 from webapp.stores import script_redis
+from webapp.stores.pool import UnixConnection
 from webapp.stores.sql import db
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def name_of(command: list[bytes]) -> str:
     return f"{_names[command[1].decode()]}.lua" if name == "EVALSHA" else name
 
 
-class Wire(UnixDomainSocketConnection):
+class Wire(UnixConnection):
     """A connection to the real server on which commands can be refused, and replies lost."""
 
     world: "World"
@@ -101,6 +101,7 @@ class Jobs:
     def __init__(self, world: "World") -> None:
         self.world = world
         self.waiting: list[int] = []
+        self.key, self.connection = "queue", SimpleNamespace(ltrim=lambda *_: None)
 
     def enqueue(self, _function: str, coupon_id: int, **_options: object) -> None:
         crossing = stop_before("the queue")

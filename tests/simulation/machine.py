@@ -265,6 +265,7 @@ class Simulation(RuleBasedStateMachine):
         self.judge()
 
     def end_all(self) -> None:
+        self.world.processes_end()
         for actor in list(self.actors):
             actor.die()
             self.finish(actor)

@@ -1,5 +1,6 @@
 """The world of the simulation: the real stores, the simulated clock, and the faults that can befall them."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,12 +17,14 @@ from tests.simulation.reading import Books, RedisReader, Seen, read_books
 from webapp import create_app
 from webapp.accounts.passwords import UNUSABLE
 from webapp.models import Coupon, User
+from webapp.sale.publishing import REVOCATIONS_TOLD
 from webapp.stores.script_redis import ROOMS
 from webapp.stores.sql import db
 
 COUPON = 1
 PEOPLE = range(1, 7)
-START_MS = round(datetime(2026, 11, 1, 12, tzinfo=UTC).timestamp() * 1000)
+START_MS = int(time.time() // 86_400) * 86_400_000
+"""Near the clock of the real server, which lets results expire 30 days after the end."""
 LOCK_KEPT_MS = 30_000
 """SQL ends a session that is silent for so long, and gives its lock back."""
 BELL = f"{{coupon:{COUPON}}}:bell"
@@ -60,6 +63,7 @@ class World:
         self.replica: list[tuple[str, bytes]] | None = None
         self.command("FLUSHALL")
         self._set_clock()
+        self.processes_end()
         moment = datetime.fromtimestamp(self.now_ms / 1000, UTC)
         with db.engine.begin() as connection:
             for table in reversed(db.metadata.sorted_tables):
@@ -161,6 +165,10 @@ class World:
     def _roll_back(self) -> None:
         self.lock_connection.rollback()
         self.lock_holder = self.lock_connection = None
+
+    def processes_end(self) -> None:
+        """What a process remembers ends with it."""
+        self.app.extensions.pop(REVOCATIONS_TOLD, None)
 
     # Faults of Redis
 

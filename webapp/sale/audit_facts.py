@@ -74,7 +74,9 @@ class Facts:
 
     @property
     def highest_decided(self) -> int:
-        return max((*(number for number, _, _ in self.issues.values()), *self.reasons), default=0)
+        # A place that was lost is told of, and decided nothing: both stores may have forgotten its number.
+        skipped = (number for number, kind in self.reasons.items() if kind != "lost")
+        return max((*(number for number, _, _ in self.issues.values()), *skipped), default=0)
 
     @property
     def places(self) -> dict[str, int]:

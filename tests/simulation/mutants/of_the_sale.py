@@ -110,7 +110,7 @@ MUTANTS: list[Mutant] = [
     ),
     mutant(
         "nobody rings again",
-        (PUBLISHING, "return coupon.status != PAUSED and ring_if_waiting(coupon.id)", "return False"),
+        (PUBLISHING, "return bool(coupon.status != PAUSED)", "return False"),
     ),
     mutant(
         "a revoked issue is not settled first",
@@ -145,7 +145,7 @@ MUTANTS: list[Mutant] = [
         "reconcile keeps a gate that does not fit",
         (
             PUBLISHING,
-            "        if gate is not None and not _fits(gate, lock):\n            line.end_epoch()\n",
+            "        if gate is not None and (forgotten or not _fits(gate, lock)):\n            line.end_epoch()\n",
             "",
         ),
     ),
