@@ -117,12 +117,18 @@ class Site:
             Part(self, f"worker{number}", [*python, "jobs.worker"], TAMPER=wrong.get("worker", ""))
             for number in range(workers)
         ]
-        sweeping = Part(self, "sweeper", [*python, "jobs.sweeper"], TAMPER=wrong.get("sweeper", ""))
-        self.sweepers = [sweeping] if sweeper else []
+        self.sweeper = Part(self, "sweeper", [*python, "jobs.sweeper"], TAMPER=wrong.get("sweeper", ""))
+        self.sweepers = [self.sweeper] if sweeper else []
 
     @property
     def parts(self) -> list[Part]:
         return [self.web, *self.workers, *self.sweepers]
+
+    def sweep(self) -> None:
+        """Start the sweeper where none runs yet."""
+        if not self.sweepers:
+            self.sweepers = [self.sweeper]
+            self.sweeper.start()
 
     @property
     def proxies(self) -> list[Proxy]:
