@@ -96,7 +96,7 @@ def test_a_write_leaves_a_replica_at_once_and_takes_every_connection_along(pair,
     pair.open()
     pair.switch()
     write(pair.client)
-    assert pair.new.get(PROBE_KEY) == b"1"
+    assert pair.new.exists(PROBE_KEY)
     assert wait_until(lambda: pair.kept() == 0, wait_s=SERVED_S)
 
 
@@ -170,7 +170,8 @@ def test_a_reply_that_was_not_read_is_no_reply_to_the_next_script(valkey):
     with pytest.raises(KeyboardInterrupt):
         client.run_script("ring_bell", ["{x}:gate", "{x}:line", "{x}:bell"], [1000])
     connection.read_response = read
-    assert probe(client) == "OK"
+    now_ms, back_ms = probe(client)
+    assert now_ms > back_ms
     client.connection_pool.disconnect()
 
 

@@ -21,7 +21,7 @@ from webapp.stores.queue import SWEEPER_ALIVE_KEY, bell_queue
 from webapp.stores.script_redis import line_redis
 from webapp.stores.sql import db
 from webapp.stores.swallowed import swallow
-from webapp.web.health import PROBE_KEY, PROBE_MS, REDIS_SAYS, _in_words
+from webapp.web.health import PROBE_KEY, PROBE_MS, REDIS_SAYS, _clock_in_words, _in_words
 
 NO_SQL = "sqlite:////no/such/directory/x.db"
 
@@ -91,12 +91,15 @@ def plain_user(mariadb) -> str:
     return f"mysql+pymysql://plain:plain@127.0.0.1:{mariadb.port}/firstcome"
 
 
+HEALTHY = {"redis": "ok", "queue": "ok", "sql": "ok", "clock": "ok", "workers": 0, "sweeper": False}
+
+
 def test_ready_with_every_store(client):
     answer = client.get("/readyz")
     assert answer.status_code == 200
     body = answer.get_json()
     assert body["status"] == "ready"
-    assert body["parts"] == {"redis": "ok", "queue": "ok", "sql": "ok", "workers": 0, "sweeper": False}
+    assert body["parts"] == HEALTHY
 
 
 @on_sqlite
@@ -138,8 +141,8 @@ def test_not_ready_without_a_store_and_which_one(changed, settings, part, said):
     assert (answer.status_code, answer.mimetype) == (503, "application/json")
     body = answer.get_json()
     assert body["status"] == "unavailable"
-    others = {"redis": "ok", "queue": "ok", "sql": "ok", "workers": 0, "sweeper": False}
-    assert body["parts"] == others | {part: said}
+    clock = "unknown" if part == "redis" else "ok"
+    assert body["parts"] == HEALTHY | {"clock": clock, part: said}
 
 
 @on_sqlite
@@ -213,6 +216,42 @@ def test_a_redis_that_is_held_up_by_a_script_is_not_ready(changed, limited):
 )
 def test_what_redis_says_is_put_in_words(error, said):
     assert _in_words(error, REDIS_SAYS) == said
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("seen_ms", "said"),
+    [
+        (None, "ok"),
+        (-5000, "ok"),
+        (900, "ok"),
+        (1900, "put back by 1."),
+        (590_500, "put back by 590."),
+        ("garbage", "ok"),
+    ],
+)
+def test_a_clock_of_redis_that_was_put_back_is_named_and_nobody_is_sent_away(client, seen_ms, said):
+    if seen_ms is not None:
+        seconds, micros = line_redis().time()
+        now_ms = seconds * 1000 + micros // 1000
+        line_redis().set(PROBE_KEY, now_ms + seen_ms if isinstance(seen_ms, int) else seen_ms)
+    answer = client.get("/readyz")
+    assert answer.status_code == 200
+    assert said in answer.json["parts"]["clock"]
+
+
+@pytest.mark.parametrize(
+    ("apart_ms", "back_ms", "said"),
+    [
+        (0, 0, "ok"),
+        (-999, 0, "ok"),
+        (600_000, 0, "Redis's clock is 600.0 s ahead of that of this host"),
+        (-1100, 0, "Redis's clock is 1.1 s behind that of this host"),
+        (600_000, 2000, "Redis's clock was put back by 2.0 s"),
+    ],
+)
+def test_a_clock_that_is_apart_from_that_of_the_host_is_named(apart_ms, back_ms, said):
+    assert _clock_in_words(apart_ms, back_ms) == said
 
 
 @on_sqlite

@@ -1,6 +1,7 @@
 """Is the process alive, and can it do its work?"""
 
 import os
+import time
 from collections.abc import Mapping
 
 import redis
@@ -18,7 +19,9 @@ from webapp.stores.sql import db
 
 bp = Blueprint("health", __name__)
 
-PROBE_KEY, PROBE_MS = "probe", 1000
+PROBE_KEY, PROBE_MS = "probe", 3_600_000
+CLOCK_MS = 1000
+"""How far Redis's clock may be from what it was, and from that of this host, without a word."""
 READ_ONLY = "read only"
 REDIS_SAYS = {
     "Link with MASTER": "its master is away",
@@ -50,10 +53,12 @@ def healthz() -> Response:
 def readyz() -> tuple[Response, int]:
     """Answer with the state of each part; 503 when users could not be served.
 
-    A read-only SQL server, missing workers and a missing sweeper are shown but do not count, because the web gives
-    tickets without them.
+    A read-only SQL server, missing workers, a missing sweeper and a wrong clock are shown but do not count, because the
+    web gives tickets all the same.
     """
-    parts: dict[str, object] = {"redis": _redis(), "queue": _queue(), "sql": _sql()}
+    redis_says, clock = _takes_writes(line_redis())
+    queue_says, _ = _takes_writes(current_app.extensions["bells"])
+    parts: dict[str, object] = {"redis": redis_says, "queue": queue_says, "sql": _sql(), "clock": clock}
     ready = parts["redis"] == parts["queue"] == "ok" and parts["sql"] in ("ok", READ_ONLY)
     parts["workers"] = _workers() if parts["queue"] == "ok" else 0
     parts["sweeper"] = parts["redis"] == "ok" and bool(line_redis().exists(SWEEPER_ALIVE_KEY))
@@ -66,20 +71,21 @@ def readyz() -> tuple[Response, int]:
     return answer, 200 if ready else 503
 
 
-def _redis() -> str:
-    return _takes_writes(line_redis())
-
-
-def _queue() -> str:
-    return _takes_writes(current_app.extensions["bells"])
-
-
-def _takes_writes(connection: ScriptRedis) -> str:
-    """Return "ok" when a script can write, over the same connections as a click; else what is wrong."""
+def _takes_writes(connection: ScriptRedis) -> tuple[str, str]:
+    """Return what a Redis says, and what its clock does: "ok" when a script can write, over a click's connections."""
     try:
-        connection.run_script("probe", [PROBE_KEY], [PROBE_MS])
+        now_ms, back_ms = connection.run_script("probe", [PROBE_KEY], [PROBE_MS])
     except redis.RedisError as error:
-        return _in_words(error, REDIS_SAYS)
+        return _in_words(error, REDIS_SAYS), "unknown"
+    return "ok", _clock_in_words(now_ms - time.time() * 1000, back_ms)
+
+
+def _clock_in_words(apart_ms: float, back_ms: float) -> str:
+    if back_ms > CLOCK_MS:
+        return f"Redis's clock was put back by {back_ms / 1000:.1f} s"
+    if abs(apart_ms) > CLOCK_MS:
+        side = "ahead of" if apart_ms > 0 else "behind"
+        return f"Redis's clock is {abs(apart_ms) / 1000:.1f} s {side} that of this host"
     return "ok"
 
 
