@@ -23,6 +23,8 @@ USERS = st.sampled_from(list(PEOPLE))
 WHICH = st.integers(0, 3)
 SPANS = st.sampled_from([1000] * 4 + [5000] * 3 + [100, 3000, 12_000, 35_000, 35_000, 200_000, 8 * DAY_MS])
 MOST_ACTORS = 4
+MOST_CROSSINGS = 400
+"""No actor needs as many."""
 
 
 Method = Callable[..., None]
@@ -115,9 +117,13 @@ class Simulation(RuleBasedStateMachine):
     def cross(self, actor: Actor, crossing: Crossing) -> None:
         before = actor.before
         if before in ("claim.lua", "read_standing.lua", "restore_ticket.lua"):
-            actor.trusted = self.promises.seen.trusted
+            seen = self.promises.seen
+            actor.trusted, actor.known = seen.trusted, actor.about in {**seen.places, **seen.results}
         if before == "read_head.lua":
             actor.read = (self.promises.seen, self.world.now_ms)
+        actor.crossings += 1
+        if actor.crossings > MOST_CROSSINGS:
+            self.broken(f"P6: {actor.name}, and comes to no end")
         self.world.ran = False
         actor.cross(crossing)
         self.judge(actor, before if self.world.ran else "")
@@ -285,6 +291,13 @@ class Simulation(RuleBasedStateMachine):
         back = self.world.pass_time(ms)
         self.tell(f"{span(ms)} pass" + "".join(f"; {store} answers again" for store in back))
         self.judge()
+
+    @step(edge=st.sampled_from(["opens_at", "closes_at"]))
+    def the_edge_comes(self, edge: str) -> None:
+        """Time passes until the very millisecond at which the period begins or ends."""
+        ms = int(self.promises.seen.gate.get(edge, 0)) - self.world.redis_ms
+        if 0 < ms <= DAY_MS:
+            self.do("time_passes", ms=ms)
 
     @step(fault=st.sampled_from(sorted(faults.OF_REDIS)))
     def redis_breaks(self, fault: str) -> None:
