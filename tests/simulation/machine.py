@@ -321,10 +321,13 @@ class Simulation(RuleBasedStateMachine):
             self.world.sql_away = True
 
     def put_sql_back(self) -> None:
-        self.history[-1] = "everything is stopped, SQL is put back to its backup, and everything starts again"
+        self.history[-1] = "everything is stopped, SQL is put back to its backup"
         self.end_all()
         self.world.put_sql_back()
         self.promises.forget_what_sql_forgot(self.world.books())
+        self.world.redis_away = self.world.sql_away = False
+        self.do("reconcile", cut=TO_THE_END)
+        self.history[-1] += ", and everything starts again"
 
     # The end
 
