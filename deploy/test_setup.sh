@@ -13,6 +13,7 @@ have mariadbd && have mariadb-install-db || missing="$missing mariadb-server-cor
 have chromium || have chromium-browser || have google-chrome || missing="$missing chromium"
 have nginx || missing="$missing nginx-light"
 have redis-server || missing="$missing redis-server"
+ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing="$missing faketime"
 have fc-list && [ -n "$(fc-list :lang=ko)" ] || missing="$missing fontconfig fonts-noto-cjk"
 
 if [ -z "$missing" ]; then
