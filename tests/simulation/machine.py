@@ -154,13 +154,17 @@ class Simulation(RuleBasedStateMachine):
         quota=st.sampled_from([1, 2, 3, 0, None]),
         opens_in_s=st.sampled_from([-10, -10, 3]),
         closes_in_s=st.sampled_from([600, 600, 20]),
+        first=st.lists(USERS, max_size=5, unique=True),
     )
     def coupon(self, **chosen: Any) -> None:
         self.script.append(("coupon", chosen))
         self.write_the_coupon(**chosen)
         self.whole_steps = 1
 
-    def write_the_coupon(self, quota: int | None, opens_in_s: int, closes_in_s: int) -> None:
+    def write_the_coupon(
+        self, quota: int | None, opens_in_s: int, closes_in_s: int, first: list[int]
+    ) -> None:
+        """Write the coupon; some people press the button at once."""
         self.world.begin(quota=quota, opens_in_s=opens_in_s, closes_in_s=closes_in_s)
         people = {user: Person() for user in PEOPLE}
         self.promises = Promises(self.world, self.world.seen(), self.world.books(), people)
@@ -168,6 +172,8 @@ class Simulation(RuleBasedStateMachine):
         self.tell(
             f"a coupon with quota {quota if quota is not None else 'unlimited'} {opens}, and ends in {closes_in_s} s"
         )
+        for user in first:
+            self.do("click", user=user, cut=TO_THE_END)
 
     # People
 
