@@ -51,6 +51,8 @@ NOT_RUN = {
     "make test": "it is what runs this test",
     "make faults": "it takes minutes; tests/faults is what it runs",
     "make chaos": "it takes ten minutes",
+    "make simulate": "tests/simulation runs a quick share of it",
+    "make mutants": "it takes an hour; tests/simulation sees that each can still be made",
     "make screenshots": "it takes minutes; tests/browser/test_states.py is what it runs",
     "make bench": "it takes minutes; tests/hosts/test_bench.py runs its parts",
     "make PYTHON=": "it makes a virtual environment",

@@ -27,13 +27,14 @@ class Actor(greenlet):
         """The number of the event with which it began."""
         self.before = ""
         """The crossing before which it stands."""
+        self.crossings = 0
         self.wants_lock = self.session_lost = self.died = False
         self.result: Any = None
         self.error: Exception | None = None
         self.read: Any = None
         """What it saw of the line when it last read its head, and when."""
-        self.trusted = False
-        """Whether the gate was to be trusted when it last asked the line about its user."""
+        self.trusted = self.known = False
+        """Whether the gate was to be trusted, and knew the user, when it last asked the line about them."""
         self.showed = 0
         """The number on the receipt that it brings."""
 
@@ -49,6 +50,7 @@ class Actor(greenlet):
 
     def cross(self, crossing: Crossing) -> None:
         """Cross to the store before which it stands, and go on to the next crossing or to the end."""
+        self.crossings = 0
         self.wants_lock = False
         self.switch(crossing)
 

@@ -6,6 +6,8 @@ from tests.simulation.actors import Actor
 from tests.simulation.promises import Person, Promises
 from webapp.sale.outcomes import Refused, Ticket, is_revoked
 
+KNOWS_NOBODY = {"none", "not_open", "closed"}
+"""What nobody hears who has a place or a result."""
 TELLS_OF_THE_LINE = {"waiting", "sold_out", "none", "lost", "not_open", "closed"}
 """What only a gate that is to be trusted may say."""
 
@@ -17,6 +19,8 @@ def wrong_answers(promises: Promises, actor: Actor, *, event: int) -> Iterator[s
     said = refusal or (actor.result[0].state if actor.result else "")
     if said in TELLS_OF_THE_LINE and not actor.trusted:
         yield f'P10: user {user} hears "{said}" of a gate that is not to be trusted'
+    if actor.trusted and actor.known and (said in KNOWS_NOBODY or refusal == "sold_out"):
+        yield f'P9: the line knows user {user}, who hears "{said}"'
     if actor.result is None or actor.began <= promises.in_doubt_until:
         return
     ticket, receipt = actor.result
@@ -24,7 +28,7 @@ def wrong_answers(promises: Promises, actor: Actor, *, event: int) -> Iterator[s
         yield f"P5: the receipt of number {person.number} is refused"
     if said in ("waiting", "sold_out", "none") and person.code and person.code not in books.revoked:
         yield f'P7: user {user} was shown a coupon and reads "{said}"'
-    if said in ("waiting", "sold_out"):
+    if said in ("waiting", "sold_out") and not promises.sql_was_put_back:
         yield from _wrong_number(actor, person, ticket)
     if said == "issued":
         yield from _wrong_issue(promises, actor, person, ticket)

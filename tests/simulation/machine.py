@@ -23,6 +23,8 @@ USERS = st.sampled_from(list(PEOPLE))
 WHICH = st.integers(0, 3)
 SPANS = st.sampled_from([1000] * 4 + [5000] * 3 + [100, 3000, 12_000, 35_000, 35_000, 200_000, 8 * DAY_MS])
 MOST_ACTORS = 4
+MOST_CROSSINGS = 400
+"""No actor needs as many."""
 
 
 Method = Callable[..., None]
@@ -115,9 +117,13 @@ class Simulation(RuleBasedStateMachine):
     def cross(self, actor: Actor, crossing: Crossing) -> None:
         before = actor.before
         if before in ("claim.lua", "read_standing.lua", "restore_ticket.lua"):
-            actor.trusted = self.promises.seen.trusted
+            seen = self.promises.seen
+            actor.trusted, actor.known = seen.trusted, actor.about in {**seen.places, **seen.results}
         if before == "read_head.lua":
             actor.read = (self.promises.seen, self.world.now_ms)
+        actor.crossings += 1
+        if actor.crossings > MOST_CROSSINGS:
+            self.broken(f"P6: {actor.name}, and comes to no end")
         self.world.ran = False
         actor.cross(crossing)
         self.judge(actor, before if self.world.ran else "")
@@ -148,13 +154,17 @@ class Simulation(RuleBasedStateMachine):
         quota=st.sampled_from([1, 2, 3, 0, None]),
         opens_in_s=st.sampled_from([-10, -10, 3]),
         closes_in_s=st.sampled_from([600, 600, 20]),
+        first=st.lists(USERS, max_size=5, unique=True),
     )
     def coupon(self, **chosen: Any) -> None:
         self.script.append(("coupon", chosen))
         self.write_the_coupon(**chosen)
         self.whole_steps = 1
 
-    def write_the_coupon(self, quota: int | None, opens_in_s: int, closes_in_s: int) -> None:
+    def write_the_coupon(
+        self, quota: int | None, opens_in_s: int, closes_in_s: int, first: list[int]
+    ) -> None:
+        """Write the coupon; some people press the button at once."""
         self.world.begin(quota=quota, opens_in_s=opens_in_s, closes_in_s=closes_in_s)
         people = {user: Person() for user in PEOPLE}
         self.promises = Promises(self.world, self.world.seen(), self.world.books(), people)
@@ -162,6 +172,8 @@ class Simulation(RuleBasedStateMachine):
         self.tell(
             f"a coupon with quota {quota if quota is not None else 'unlimited'} {opens}, and ends in {closes_in_s} s"
         )
+        for user in first:
+            self.do("click", user=user, cut=TO_THE_END)
 
     # People
 
@@ -286,6 +298,13 @@ class Simulation(RuleBasedStateMachine):
         self.tell(f"{span(ms)} pass" + "".join(f"; {store} answers again" for store in back))
         self.judge()
 
+    @step(edge=st.sampled_from(["opens_at", "closes_at"]))
+    def the_edge_comes(self, edge: str) -> None:
+        """Time passes until the very millisecond at which the period begins or ends."""
+        ms = int(self.promises.seen.gate.get(edge, 0)) - self.world.redis_ms
+        if 0 < ms <= DAY_MS:
+            self.do("time_passes", ms=ms)
+
     @step(fault=st.sampled_from(sorted(faults.OF_REDIS)))
     def redis_breaks(self, fault: str) -> None:
         self.tell(fault)
@@ -308,10 +327,13 @@ class Simulation(RuleBasedStateMachine):
             self.world.sql_away = True
 
     def put_sql_back(self) -> None:
-        self.history[-1] = "everything is stopped, SQL is put back to its backup, and everything starts again"
+        self.history[-1] = "everything is stopped, SQL is put back to its backup"
         self.end_all()
         self.world.put_sql_back()
         self.promises.forget_what_sql_forgot(self.world.books())
+        self.world.redis_away = self.world.sql_away = False
+        self.do("reconcile", cut=TO_THE_END)
+        self.history[-1] += ", and everything starts again"
 
     # The end
 

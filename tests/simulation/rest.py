@@ -12,7 +12,7 @@ from webapp.sale import audit
 if TYPE_CHECKING:
     from tests.simulation.machine import Simulation
 
-TO_THE_END = 99
+TO_THE_END = 1000
 DAY_MS = 24 * 3600 * 1000
 NOT_SWEPT_MS = 7 * DAY_MS
 ROUND_MS, ROUNDS = 3000, 7

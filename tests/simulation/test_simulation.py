@@ -10,6 +10,8 @@ from tests.simulation.machine import Simulation
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.mutants.mutant import Mutant
 from tests.simulation.play import a_world, one_seed
+from tests.simulation.promises import Violation
+from tests.simulation.shorten import shortened
 
 QUICK_S = 20
 LEAST_STEPS = 300
@@ -20,7 +22,10 @@ def test_no_step_breaks_a_promise() -> None:
     until, steps, number = time.monotonic() + QUICK_S, Simulation.steps, 1
     with a_world():
         while time.monotonic() < until:
-            one_seed(number)
+            try:
+                one_seed(number)
+            except Violation as violation:
+                pytest.fail(f"make simulate SEED={number}\n{shortened(violation)}")
             number += 1
     assert Simulation.steps - steps > LEAST_STEPS
 

@@ -29,4 +29,4 @@ def span(ms: int) -> str:
     for unit, length in (("days", 86_400_000), ("minutes", 60_000), ("s", 1000)):
         if ms >= length and ms % length == 0:
             return f"{ms // length} {unit}"
-    return f"{ms} ms"
+    return f"{ms / 1000:g} s" if ms > 10_000 else f"{ms} ms"
