@@ -118,7 +118,7 @@ def _check_redis(name: str, settings: dict[str, Any]) -> None:
     try:
         connection = connect_redis(settings[name], decode_responses=True)
         if missing := missing_rights(connection):
-            _refuse(f"the user of {name} may not run {', '.join(missing)}; README.md lists the rights")
+            _refuse(f"the account of {name} may not run {', '.join(missing)}; README.md lists the rights")
         policy = connection.info("memory").get("maxmemory_policy")
         has_file = connection.info("persistence").get("aof_enabled") == 1
         _compare_clocks(f"the Redis of {name}", float("{}.{:06}".format(*connection.time())))

@@ -79,5 +79,5 @@ def test_a_start_without_a_right_is_refused_in_one_line(
     monkeypatch.setenv(name, allow(guarded, "-info", "-zadd"))
     with pytest.raises(SystemExit):
         refuse_unsafe_start()
-    refused = f"refusing to start: the user of {name} may not run INFO, ZADD; README.md lists the rights"
+    refused = f"refusing to start: the account of {name} may not run INFO, ZADD; README.md lists the rights"
     assert capsys.readouterr().err.splitlines() == [f"firstcome: {refused}"]

@@ -18,6 +18,8 @@ COMMANDS = (
         "HMGET k f",
         "HSCAN k 0",
         "HSTRLEN k f",
+        "HEXISTS k f",
+        "PEXPIREAT k 1",
     ),
     *(
         "HSET k f v",
