@@ -255,7 +255,7 @@ def no_grace() -> None:
 def no_rejections() -> None:
     """Whom SQL has rejected stays in a line that begins anew, and is decided again."""
     sale_admission.rejected_among = lambda *_: {}
-    Line.replace_results = Line.write_results  # type: ignore[method-assign]
+    _rewrite("    redis.call('ZREM', line, member)\n    redis.call('ZREM', standby, member)\n", "")
 
 
 def clock_trusted() -> None:

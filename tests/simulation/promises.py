@@ -101,7 +101,7 @@ class Promises:
             yield from self._new_issues(actor, had, books)
             yield from new_events(had, books)
         yield from self._places(crossed, actor, was, seen, books)
-        yield from new_results(was, seen, books, late=actor is not None and actor.session_lost)
+        yield from new_results(was, seen, books)
         yield from backwards(was, seen)
         if seen.trusted and (not was.trusted or seen.epoch != was.epoch):
             yield from self._opening(seen, books)
@@ -235,11 +235,8 @@ def new_events(had: Books, books: Books) -> Iterator[str]:
             yield f"P4: number {event.number} was skipped because user {event.user} holds the coupon: not true"
 
 
-def new_results(was: Seen, seen: Seen, books: Books, *, late: bool) -> Iterator[str]:
-    """A result is written after SQL's commit, and "issued" is taken back only by a revocation.
-
-    `late`: whoever wrote slept through the end of their session with SQL. The sweeper mends what they write.
-    """
+def new_results(was: Seen, seen: Seen, books: Books) -> Iterator[str]:
+    """A result is written after SQL's commit, and "issued" is taken back only by a revocation."""
     for user, result in seen.results.items():
         before = was.results.get(user, "")
         if result == before:
@@ -248,7 +245,7 @@ def new_results(was: Seen, seen: Seen, books: Books, *, late: bool) -> Iterator[
         issue = books.issues.get(user)
         if kind == "issued" and detail not in books.revoked and (issue is None or issue.code != detail):
             yield f"P7: Redis says that user {user} has a coupon, and SQL does not"
-        if kind == "issued" and before.startswith("rejected") and not late:
+        if kind == "issued" and before.startswith("rejected"):
             yield f"P7: a coupon that was taken from user {user} is shown again"
         if kind == "rejected" and issue is not None:
             yield f"P7: user {user} holds the coupon, and Redis says rejected"

@@ -158,32 +158,20 @@ class Line:
         """End the epoch, whose gate does not fit SQL: it gives no numbers, and the next caller begins a new one."""
         self.redis.hdel(self.gate_key, "run_id")
 
-    def write_results(self, results: Mapping[str, str]) -> None:
-        """Write results that SQL knows; they override those in Redis.
-
-        They are written a thousand at a time, so that Redis answers others in between.
-        """
-        items = list(results.items())
-        for start in range(0, len(items), WRITE_CHUNK):
-            self.redis.hset(self.results_key, mapping=dict(items[start : start + WRITE_CHUNK]))
-
-    def replace_results(self, results: Mapping[str, str]) -> bool:
+    def replace_results(self, revision: int, results: Mapping[str, str]) -> bool:
         """Make these the only results, and remove the tickets of their users from the line and from standby.
 
-        Call it while the coupon's row is locked, with every result that SQL knows. Return whether Redis held another
-        one that was ours: then SQL has forgotten what it decided.
+        Call it while the coupon's row is locked, with the revision that the lock has raised and every result that SQL
+        knows. Return whether Redis held another one that was ours: then SQL has forgotten what it decided. They are
+        written a thousand at a time, so that Redis answers others in between. Raises redis.ResponseError when the lock
+        was lost meanwhile.
         """
         stood = {user: result for user, result in self.results() if user not in results}
-        # Results go in before tickets go out: a poll in between must not find neither.
-        unknown, known = list(stood), list(results)
-        self.write_results(results)
-        with self.redis.pipeline(transaction=False) as pipe:
-            for start in range(0, len(unknown), WRITE_CHUNK):
-                pipe.hdel(self.results_key, *map(raw, unknown[start : start + WRITE_CHUNK]))
-            for start in range(0, len(known), WRITE_CHUNK):
-                pipe.zrem(self.line_key, *known[start : start + WRITE_CHUNK])
-                pipe.zrem(self.standby_key, *known[start : start + WRITE_CHUNK])
-            pipe.execute()
+        changes = [*((raw(user), "") for user in stood), *results.items()]
+        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
+        for start in range(0, len(changes), WRITE_CHUNK):
+            flat = [part for change in changes[start : start + WRITE_CHUNK] for part in change]
+            self._run("replace_results", keys, [revision, *flat])
         return any(user.isdecimal() and RESULT.fullmatch(result) for user, result in stood.items())
 
     def results(self) -> Iterator[tuple[str, str]]:

@@ -116,7 +116,7 @@ def _begin_epoch(lock: CouponLock, line: Line) -> int:
     survived, issued = line.gate(), last_issued(connection, coupon.id)
     decided = highest_number(connection, coupon.id)
     epoch: int = max(coupon.epoch, survived.epoch if survived and survived.was_opened else 0) + 1
-    line.replace_results(known_results(connection, coupon.id))
+    line.replace_results(coupon.revision, known_results(connection, coupon.id))
     floor = line.begin_epoch(
         policy_of(coupon),
         epoch=epoch,

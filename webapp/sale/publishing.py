@@ -110,9 +110,10 @@ def reconcile(coupon_id: int) -> None:
     with locked_coupon(coupon_id) as lock:
         if lock.coupon is None or lock.coupon.status == DRAFT:
             raise Refused("not_found")
-        forgotten = line.replace_results(known_results(lock.connection, coupon_id))
         gate = line.gate()
-        if gate is not None and (forgotten or not _fits(gate, lock)):
+        if gate is not None and not _fits(gate, lock):
+            line.end_epoch()
+        if line.replace_results(lock.coupon.revision, known_results(lock.connection, coupon_id)):
             line.end_epoch()
         lock.commit()
     publish(coupon_id)

@@ -3,6 +3,7 @@
 from tests.simulation.mutants.mutant import Mutant, mutant
 
 ADMISSION, EPOCHS = "webapp/sale/admission.py", "webapp/sale/epochs.py"
+REPLACE = "webapp/line/lua/replace_results.lua"
 PUBLISHING, REDEEMING = "webapp/sale/publishing.py", "webapp/sale/redeeming.py"
 LOCK = "connection.execute(update(Coupon).where(Coupon.id == coupon_id).values(revision=Coupon.revision + 1))"
 HEAD = """    if head is None or not head.sold_out or row.sold_out:
@@ -35,7 +36,7 @@ MUTANTS: list[Mutant] = [
     mutant(
         "a revoked coupon is issued again",
         (ADMISSION, "rejected = rejected_among(lock.connection, lock.coupon.id, ids)", "rejected: dict = {}"),
-        (EPOCHS, "line.replace_results(known", "line.write_results(known"),
+        (REPLACE, "    redis.call('ZREM', line, member)\n    redis.call('ZREM', standby, member)\n", ""),
     ),
     mutant("nobody looks who may", (ADMISSION, "barred_among(connection, ids, all_rules=not trusted)", "{}")),
     mutant("the rest is not moved to standby", (ADMISSION, "            batch.left_over = True\n", "")),
@@ -79,8 +80,16 @@ MUTANTS: list[Mutant] = [
         (EPOCHS, ".values(epoch=epoch, last_number=floor))", ".values(last_number=floor))"),
     ),
     mutant(
+        "whoever has lost the lock writes results all the same",
+        (
+            REPLACE,
+            "if known[2] == this_run() and tonumber(known[1]) >= tonumber(ARGV[1]) then",
+            "if false then",
+        ),
+    ),
+    mutant(
         "an epoch does not know the results",
-        (EPOCHS, "    line.replace_results(known_results(connection, coupon.id))\n", ""),
+        (EPOCHS, "    line.replace_results(coupon.revision, known_results(connection, coupon.id))\n", ""),
     ),
     mutant("an epoch counts from one", (EPOCHS, "step=EPOCH_STEP if epoch > 1 else 0", "step=0")),
     mutant(
