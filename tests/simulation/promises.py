@@ -252,7 +252,8 @@ def new_results(was: Seen, seen: Seen, books: Books) -> Iterator[str]:
         if kind == "rejected" and user not in books.rejected:
             yield f"P4: Redis says that user {user} was rejected, and SQL knows no reason"
     for user in was.results.keys() - seen.results.keys():
-        yield f"P7: Redis forgot how user {user} was decided"
+        if user in books.issues or user in books.rejected:
+            yield f"P7: Redis forgot how user {user} was decided"
 
 
 def backwards(was: Seen, seen: Seen) -> Iterator[str]:
