@@ -64,7 +64,7 @@ def prepare(app: Any) -> None:
     """
     for name in app.jinja_env.list_templates() if hasattr(app, "jinja_env") else []:
         app.jinja_env.get_template(name)
-    if hasattr(app, "extensions"):
+    if "line" in getattr(app, "extensions", ()):
         from webapp.stores import open_connections  # not before gevent has patched the process
 
         open_connections(app)

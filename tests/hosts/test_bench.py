@@ -20,6 +20,12 @@ def busiest_of(worker_class: str) -> float:
         return fmean(max(shares(port).values()) for _ in range(15))
 
 
+@pytest.mark.parametrize("name", ["empty_wsgi", "empty_flask"])
+def test_our_worker_serves_what_is_compared_with_us_too(name):
+    with stage() as built, built.server(f"bench.apps:{name}", workers=1) as port:
+        assert port
+
+
 def test_subjects_run_in_turns_and_the_first_round_is_thrown_away():
     order: list[str] = []
 

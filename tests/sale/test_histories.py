@@ -643,3 +643,16 @@ def asleep(locked: Callable[..., Any]) -> Callable[..., Any]:
             yield lock
 
     return lost
+
+
+@pytest.mark.parametrize("later", [2, 3, 7])
+def test_receipts_of_an_epoch_that_both_stores_have_forgotten_win_their_places_back(later):
+    """The first one shown may be of a number that was itself restored, far below the others of its epoch."""
+    coupon, users = make_coupon(), make_users(3)
+    claims.claim(coupon, users[0])
+    numbers = [1, (later - 1) * EPOCH_STEP + 1, (later - 1) * EPOCH_STEP + 2]
+    for user, number in zip(users, numbers, strict=True):
+        line_redis().zrem(line_of(coupon).line_key, user)
+        assert claims.restore(coupon, user, number=number, epoch=later).number == number
+    assert [ticket.number for ticket in line_of(coupon).waiting()] == numbers
+    assert claims.claim(coupon, make_users(1)[0]).number > numbers[-1]

@@ -120,7 +120,8 @@ def _begin_epoch(lock: CouponLock, line: Line) -> int:
     floor = line.begin_epoch(
         policy_of(coupon),
         epoch=epoch,
-        known=max(coupon.last_number, decided),
+        # Where SQL went back as well, only a receipt tells of the epochs since: all of their numbers are known, too.
+        known=max(coupon.last_number, decided, (epoch - 1) * EPOCH_STEP - 1),
         serving=decided,
         last_issued=issued,
         step=EPOCH_STEP if epoch > 1 else 0,

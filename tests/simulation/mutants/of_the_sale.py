@@ -94,7 +94,7 @@ MUTANTS: list[Mutant] = [
     mutant("an epoch counts from one", (EPOCHS, "step=EPOCH_STEP if epoch > 1 else 0", "step=0")),
     mutant(
         "an epoch forgets the highest number",
-        (EPOCHS, "known=max(coupon.last_number, decided)", "known=0"),
+        (EPOCHS, "known=max(coupon.last_number, decided, (epoch - 1) * EPOCH_STEP - 1)", "known=0"),
     ),
     mutant(
         "a line that was lost begins in its first epoch",
