@@ -273,6 +273,13 @@ def came_late(coupon: int, users: list[int]) -> None:
     assert claims.restore(coupon, users[1], number=2, epoch=1).state == "sold_out"
 
 
+def came_late_for_an_epoch_that_is_over(coupon: int, users: list[int]) -> None:
+    line_redis().flushall()
+    epochs.ensure_open(coupon)
+    came_late(coupon, users)
+    assert not list(line_of(coupon).late())
+
+
 def quota_raised(coupon: int, users: list[int]) -> None:
     coupons.change_coupon(coupon, total_quantity=4)
     assert line_of(coupon).bell_ms() is not None
@@ -306,6 +313,7 @@ GOOD = [
     (waiting_sale, awaits_a_long_line),
     (waiting_sale, paused),
     (wiped_sale, came_late),
+    (wiped_sale, came_late_for_an_epoch_that_is_over),
     (sale, quota_raised),
     (sale, of_another_run_and_over),
     (waiting_sale, rejection_in_flight),

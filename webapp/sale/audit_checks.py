@@ -72,7 +72,7 @@ def _order_checks(facts: Facts) -> Iterator[Check]:
     """Judge the order within the running epoch: a number below the highest issued one is issued or has a reason.
 
     Epochs that ended did so because Redis lost data. Their gaps are told and not judged: who held such a number and
-    showed no receipt is known to nobody. Who did show one, in time, is not passed over.
+    showed no receipt is known to nobody. Who did show one, in time, is not passed over by the running epoch.
     """
     numbers = sorted(number for number, _, _ in facts.issues.values())
     twice = [number for number, following in pairwise(numbers) if number == following]
@@ -84,7 +84,8 @@ def _order_checks(facts: Facts) -> Iterator[Check]:
     yield _none("P4 order", gaps, f"numbers skipped without a reason up to {highest}")
     if facts.floor:
         old = len(numbers) - len(current)
-        yield _none("P4 epochs", _overtaken(facts, max(numbers, default=0)), "restored numbers overtaken")
+        lately = (number for number, epoch, _ in facts.issues.values() if epoch == facts.coupon.epoch)
+        yield _none("P4 epochs", _overtaken(facts, max(lately, default=0)), "restored numbers overtaken")
         yield Check(
             "epochs", True, f"{len(facts.floors)} times Redis lost data; {old} issued to older numbers"
         )
