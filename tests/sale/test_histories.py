@@ -360,6 +360,23 @@ def test_a_move_while_the_higher_number_is_being_decided_changes_nothing_of_it(b
     assert audit.run(coupon).ok
 
 
+def test_whoever_moves_down_while_winning_the_last_coupon_is_not_left_in_standby():
+    coupon, user, others = lost_and_pressed_again(quota=1, others=1)
+    settle = Line.settle
+
+    def move_first(line: Line, *batch: object) -> int:
+        for moving, number in ((user, 1), (others[0], 2)):
+            claims.restore(coupon, moving, number=number, epoch=1)
+        return settle(line, *batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Line, "settle", move_first)
+        admission.admit(coupon)
+    assert states(coupon, [*others, user]) == ["issued", "sold_out"]
+    assert list(line_of(coupon).standby()) == [(str(user), 1)]
+    assert audit.run(coupon).ok
+
+
 def test_over_http_a_receipt_of_a_lower_number_is_heard(client):
     coupon, user, _ = lost_and_pressed_again(quota=9, others=1)
     sign_in(client, user)

@@ -50,7 +50,6 @@ class Actor(greenlet):
 
     def cross(self, crossing: Crossing) -> None:
         """Cross to the store before which it stands, and go on to the next crossing or to the end."""
-        self.crossings = 0
         self.wants_lock = False
         self.switch(crossing)
 

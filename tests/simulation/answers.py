@@ -1,15 +1,20 @@
-"""What people were answered, against what may be said."""
+"""What people were answered, against what may be said; and what stands once the sweeper has gone round."""
 
 from collections.abc import Iterator
+from math import inf
 
 from tests.simulation.actors import Actor
 from tests.simulation.promises import Person, Promises
+from tests.simulation.world import START_MS
+from webapp.line.keys import BELL_MS
 from webapp.sale.outcomes import Refused, Ticket, is_revoked
 
 KNOWS_NOBODY = {"none", "not_open", "closed"}
 """What nobody hears who has a place or a result."""
 TELLS_OF_THE_LINE = {"waiting", "sold_out", "none", "lost", "not_open", "closed"}
 """What only a gate that is to be trusted may say."""
+SWEPT_MS = 7 * 24 * 3600 * 1000
+"""Every coupon is swept for so long, whatever its line holds."""
 
 
 def wrong_answers(promises: Promises, actor: Actor, *, event: int) -> Iterator[str]:
@@ -70,3 +75,23 @@ def _wrong_rejection(promises: Promises, user: int, person: Person, ticket: Tick
         yield f'P7: user {user} was shown a coupon and reads "rejected"'
     elif user not in books.rejected:
         yield f'P4: user {user} hears "{ticket.reason}", and SQL knows no reason'
+
+
+def after_a_sweep(promises: Promises) -> Iterator[str]:
+    """Judge what stands after a sweep that nothing disturbed: Redis has heard of all that SQL has committed."""
+    seen, books, world = promises.seen, promises.books, promises.world
+    if promises.in_doubt_until == inf or world.now_ms - START_MS > SWEPT_MS:
+        return
+    if not seen.trusted:
+        yield "P10: the sweeper has swept, and no epoch is open"
+        return
+    if int(seen.gate["revision"]) != books.row.revision:
+        yield f"the sweeper has swept, and Redis knows revision {seen.gate['revision']} of {books.row.revision}"
+    for code, user in books.revoked.items():
+        if seen.results.get(user, "").endswith(f":{code}"):
+            yield f"P7: the sweeper has swept, and Redis still shows user {user} a coupon that was revoked"
+    awaited = int(seen.gate["grace_from"]) <= world.redis_ms < int(seen.gate["grace_until"])
+    if seen.line and books.row.status != "paused" and not awaited:
+        life_ms = seen.bell_until - world.redis_ms
+        if not 0 < life_ms <= BELL_MS:
+            yield f"P6: the sweeper has swept, {sorted(seen.line)} wait, and the bell is of no use"

@@ -24,6 +24,7 @@ from webapp.accounts import sessions
 from webapp.sale import admission, bells, claims, epochs
 from webapp.stores import script_redis
 from webapp.stores.pool import UnixConnection
+from webapp.stores.queue import BELL_TTL_S
 from webapp.stores.sql import db
 
 if TYPE_CHECKING:
@@ -102,6 +103,11 @@ class Jobs:
         self.world = world
         self.waiting: list[int] = []
         self.key, self.connection = "queue", SimpleNamespace(ltrim=lambda *_: None)
+
+    def time_passed(self, ms: int) -> None:
+        """A job that waits for longer than it may is gone."""
+        if ms >= BELL_TTL_S * 1000:
+            self.waiting = []
 
     def enqueue(self, _function: str, coupon_id: int, **_options: object) -> None:
         crossing = stop_before("the queue")

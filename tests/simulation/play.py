@@ -16,19 +16,20 @@ from deploy.stores import MariaDB, Valkey
 from tests.simulation.machine import Simulation
 from tests.simulation.promises import Violation
 from tests.simulation.shorten import shortened
+from tests.simulation.stories import Stories
 from tests.simulation.world import open_world
 
-STEPS_A_RUN, RUNS_A_SEED = 100, 3
+RULES_A_RUN, RUNS_A_SEED = 15, 8
 FAST = ("--appendonly", "no")
 
 
 def one_seed(number: int) -> None:
     """Run the simulation from one seed. Raises Violation."""
     run_state_machine_as_test(
-        seed(number)(Simulation),
+        seed(number)(Stories),
         settings=settings(
             max_examples=RUNS_A_SEED,
-            stateful_step_count=STEPS_A_RUN,
+            stateful_step_count=RULES_A_RUN,
             database=None,
             deadline=None,
             print_blob=False,

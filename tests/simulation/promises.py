@@ -100,13 +100,18 @@ class Promises:
         if books is not had:
             yield from self._new_issues(actor, had, books)
             yield from new_events(had, books)
+            yield from backwards_in_sql(had, books)
         yield from self._places(crossed, actor, was, seen, books)
         yield from new_results(was, seen, books)
         yield from backwards(was, seen)
         if seen.trusted and (not was.trusted or seen.epoch != was.epoch):
-            yield from self._opening(seen, books)
+            yield from self._opening(was, seen, books)
         if seen.trusted and seen.epoch != books.row.epoch:
             yield f"P10: epoch {seen.epoch} gives numbers, and SQL knows of epoch {books.row.epoch}"
+        if crossed == "begin_epoch.lua" and was.trusted and seen.gate != was.gate:
+            yield f"P10: epoch {was.epoch} is open, and its gate is made once more"
+        if seen.trusted and seen.gate["sold_out"] == "0" and seen.standby:
+            yield f"P6: {sorted(seen.standby)} stand in standby, and the line gives numbers to others"
 
     def _remember(self, seen: Seen, books: Books, event: int) -> None:
         for user, number in seen.places.items():
@@ -134,9 +139,11 @@ class Promises:
     def _order(self, actor: Actor | None, highest: int, books: Books) -> Iterator[str]:
         """Everybody before the highest number was decided too, and the receipts of a lost line were awaited."""
         if actor is None or actor.read is None:
-            yield "coupons were issued by somebody who has not read the line"
+            yield "coupons were issued by somebody who has not read the line under the lock"
             return
         line, read_ms = actor.read
+        if not line.trusted:
+            yield "P10: coupons were issued to the line of a gate that is not to be trusted"
         for user, number in line.places.items():
             if number < highest and not books.decided(user, number) and user not in books.rejected:
                 yield f"P4: number {highest} got a coupon before number {number}, user {user}"
@@ -151,12 +158,14 @@ class Promises:
         """A place goes only when it is decided, comes only by a click or a receipt, and has one owner."""
         for user, number in was.places.items():
             now = seen.places.get(user)
-            if now is None and not books.decided(user, number) and user not in books.rejected:
-                yield f"P5: the ticket of user {user}, number {number}, is gone"
-            if now is not None and now > number:
+            if now is None:
+                yield from gone(crossed, user, number, books)
+            elif now > number:
                 yield f"P5: user {user} had number {number} and has {now}"
         for user in seen.line.keys() & seen.standby.keys():
             yield f"user {user} stands in line and in standby"
+        if len(set(seen.places.values())) < len(seen.places):
+            yield f"P9: a number has two owners: {seen.places}"
         for user, number in seen.places.items():
             if self.owners.get(number, user) != user and not self.sql_was_put_back:
                 yield f"P9: number {number} is of user {self.owners[number]} and of user {user}"
@@ -175,6 +184,8 @@ class Promises:
         elif crossed == "restore_ticket.lua":
             if self.owners.get(number) != user and not self.sql_was_put_back:
                 yield f"P5: number {number} was restored for user {user}, who never had it"
+            if user in was.results:
+                yield f"P7: user {user} was decided, and a receipt gives number {number} to wait with"
         else:
             yield f"user {user} got number {number} by {crossed}"
         if crossed == "claim.lua" and user in books.issues:
@@ -182,8 +193,13 @@ class Promises:
         if crossed == "claim.lua" and user in books.rejected:
             yield f"P7: user {user} was refused for good and got number {number} to wait with"
 
-    def _opening(self, seen: Seen, books: Books) -> Iterator[str]:
+    def _opening(self, was: Seen, seen: Seen, books: Books) -> Iterator[str]:
         """An epoch is a new one, SQL knows it before it gives numbers, and it knows all that SQL has decided."""
+        if was.gate.get("begun") != seen.run:
+            yield f"P10: epoch {seen.epoch} is opened, and was not begun in this run of Redis"
+        floor, known = int(seen.gate.get("floor", 0)), max(self.owners, default=0)
+        if floor < known and not self.sql_was_put_back:
+            yield f"P9: epoch {seen.epoch} counts from {floor}, and number {known} was given"
         self.opened_at = (self.world.now_ms, self.world.redis_ahead_ms)
         if seen.epoch in self.opened:
             yield f"P5: epoch {seen.epoch} is opened a second time"
@@ -192,6 +208,16 @@ class Promises:
             yield f"epoch {seen.epoch} is open, and no event says why it began"
         for user in (books.issues.keys() | books.rejected.keys()) - seen.results.keys():
             yield f"P7: epoch {seen.epoch} is open and does not know how user {user} was decided"
+
+
+def backwards_in_sql(had: Books, books: Books) -> Iterator[str]:
+    """Every change of the coupon raises its revision, its numbers only rise, and what was used stays."""
+    if books.row != had.row and books.row.revision <= had.row.revision:
+        yield f"the coupon was changed, and its revision stays {books.row.revision}"
+    if books.row.epoch < had.row.epoch or books.row.last < had.row.last:
+        yield f"SQL knew of number {had.row.last} of epoch {had.row.epoch}, and has forgotten it"
+    for code in books.revoked.keys() & had.used:
+        yield f"P7: the code of user {books.revoked[code]} was used at a till, and is revoked"
 
 
 def sums(books: Books) -> Iterator[str]:
@@ -222,6 +248,14 @@ def why_no_number(gate: Seen, user: int, now_ms: int) -> str:
     return "it is sold out" if fields["sold_out"] == "1" else ""
 
 
+def gone(crossed: str, user: int, number: int, books: Books) -> Iterator[str]:
+    """A place goes only when it is decided. A batch settles the very numbers that it has decided."""
+    if not books.decided(user, number) and user not in books.rejected:
+        yield f"P5: the ticket of user {user}, number {number}, is gone"
+    if crossed == "settle_batch.lua" and not books.has_a_row(number):
+        yield f"P4: number {number} of user {user} has left the line, and no row says why"
+
+
 def new_events(had: Books, books: Books) -> Iterator[str]:
     """A rejection has a reason that is true, and is written once."""
     fresh = books.events[len(had.events) :]
@@ -231,7 +265,8 @@ def new_events(had: Books, books: Books) -> Iterator[str]:
         may = event.user in books.people and event.user not in books.blocked
         if event.kind == "rejected" and may and not event.reason.startswith(REVOKED):
             yield f"P4: user {event.user} was rejected ({event.reason}), and may have the coupon"
-        if event.kind == "already" and event.user not in books.issues and event.user not in books.rejected:
+        has = event.user in books.issues or event.user in books.rejected
+        if event.kind == "already" and not has and event.reason != "moved to a lower number":
             yield f"P4: number {event.number} was skipped because user {event.user} holds the coupon: not true"
 
 
@@ -245,6 +280,8 @@ def new_results(was: Seen, seen: Seen, books: Books) -> Iterator[str]:
         issue = books.issues.get(user)
         if kind == "issued" and detail not in books.revoked and (issue is None or issue.code != detail):
             yield f"P7: Redis says that user {user} has a coupon, and SQL does not"
+        if kind == "issued" and seen.trusted and detail in books.revoked:
+            yield f"P7: a coupon that was revoked is shown to user {user}"
         if kind == "issued" and before.startswith("rejected"):
             yield f"P7: a coupon that was taken from user {user} is shown again"
         if kind == "rejected" and issue is not None:

@@ -41,6 +41,8 @@ class Books:
     doubles: int = 0
     events: list[Event] = field(default_factory=list)
     revoked: dict[str, int] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+    """The codes that were used at a till."""
     blocked: set[int] = field(default_factory=set)
     people: set[int] = field(default_factory=set)
 
@@ -53,6 +55,10 @@ class Books:
     def explained(self) -> set[tuple[int | None, int | None]]:
         """User and number of every place that was decided without a coupon."""
         return {(event.user, event.number) for event in self.events if event.kind in ("rejected", "already")}
+
+    def has_a_row(self, number: int) -> bool:
+        """Whether a row says what became of this very number."""
+        return number in {issue.number for issue in self.issues.values()} | {at for _, at in self.explained}
 
     def decided(self, user: int, number: int) -> bool:
         return user in self.issues or (user, number) in self.explained
@@ -136,9 +142,12 @@ def read_books(cursor: Any, coupon_id: int) -> Books:
     of = f"WHERE coupon_id = {coupon_id}"
     policy = "status, total_quantity, issued_quantity, epoch, revision, last_number"
     books = Books(Row(*rows(f"SELECT {policy} FROM coupons WHERE id = {coupon_id}")[0]))
-    for user, *issue in rows(f"SELECT user_id, ticket_number, epoch, code FROM coupon_issues {of}"):
+    held = f"SELECT user_id, used_at, ticket_number, epoch, code FROM coupon_issues {of}"
+    for user, used_at, *facts in rows(held):
         books.doubles += user in books.issues
-        books.issues[user] = Issue(*issue)
+        books.issues[user] = issue = Issue(*facts)
+        if used_at:
+            books.used.add(issue.code)
     events = f"SELECT kind, user_id, ticket_number, epoch, reason FROM line_events {of} ORDER BY id"
     books.events = [Event(*event) for event in rows(events)]
     books.revoked = dict(rows(f"SELECT code, user_id FROM revocations {of}"))

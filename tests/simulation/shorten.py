@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from tests.simulation.machine import Simulation
 from tests.simulation.promises import Violation
 from tests.simulation.rest import TO_THE_END
+from tests.simulation.stories import Stories
 
 Script = list[tuple[str, dict[str, Any]]]
 
 
 def play(script: Script) -> Violation | None:
     """Play a script without Hypothesis, from the coupon to the rest; return the violation that it ends in."""
-    machine = Simulation()
+    machine = Stories()
     try:
         (_, coupon), *steps = script
         machine.coupon(**coupon)
@@ -24,7 +24,7 @@ def play(script: Script) -> Violation | None:
     return violation_at_rest
 
 
-def _end(machine: Simulation) -> Violation | None:
+def _end(machine: Stories) -> Violation | None:
     try:
         machine.teardown()
     except Violation as violation:

@@ -22,7 +22,7 @@ from webapp.stores.script_redis import ROOMS
 from webapp.stores.sql import db
 
 COUPON = 1
-PEOPLE = range(1, 7)
+PEOPLE = range(1, 9)
 START_MS = int(time.time() // 86_400) * 86_400_000
 """Near the clock of the real server, which lets results expire 30 days after the end."""
 LOCK_KEPT_MS = 30_000
@@ -128,6 +128,7 @@ class World:
         """Let time pass, and return the stores that answer again: an outage ends with it."""
         self.now_ms += ms
         self._set_clock()
+        self.jobs.time_passed(ms)
         holder = self.lock_holder
         if holder is not None and self.now_ms - self.lock_taken_ms >= LOCK_KEPT_MS:
             holder.session_lost = True

@@ -112,7 +112,8 @@ def _try_batch(coupon_id: int, line: Line, *, trusting: bool) -> _Batch | None:
         lock.commit()
     line.settle(policy_of(coupon, issued=issued), batch.settled)
     set_members_aside(line, coupon_id, batch.strangers)
-    if batch.left_over:
+    if batch.left_over and not batch.settled:
+        # Whoever was settled may have moved down meanwhile: the next batch settles that place before the rest leaves.
         line.to_standby()
     return batch
 
@@ -151,8 +152,7 @@ def _decide(lock: CouponLock, head: Head, *, trusting: bool) -> _Batch:
             if known.number != ticket.number:
                 batch.events.append(_event(coupon, head, ticket, "already", known.reason, now))
         elif remaining <= 0:
-            batch.left_over = True
-            break
+            batch.left_over = True  # and on to those behind who were decided before
         elif reason or user_id is None:
             batch.events.append(_event(coupon, head, ticket, "rejected", reason, now))
             _settle_rejected(batch, ticket, user_id, reason)

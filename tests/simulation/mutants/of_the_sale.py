@@ -12,6 +12,7 @@ HEAD = """    if head is None or not head.sold_out or row.sold_out:
 FIRST_BEGUN = """            epoch = _begin_epoch(lock, line)
             lock.commit()
 """
+RECONCILED = "line.replace_results(lock.coupon.revision, known_results(lock.connection, coupon_id))"
 FEWER = 'fewer = {"issued_quantity": Coupon.issued_quantity - 1}'
 
 MUTANTS: list[Mutant] = [
@@ -39,7 +40,7 @@ MUTANTS: list[Mutant] = [
         (REPLACE, "    redis.call('ZREM', line, member)\n    redis.call('ZREM', standby, member)\n", ""),
     ),
     mutant("nobody looks who may", (ADMISSION, "barred_among(connection, ids, all_rules=not trusted)", "{}")),
-    mutant("the rest is not moved to standby", (ADMISSION, "            batch.left_over = True\n", "")),
+    mutant("the rest is not moved to standby", (ADMISSION, "batch.left_over = True", "pass")),
     mutant("the quota is not counted down", (ADMISSION, "            remaining -= 1\n", "")),
     mutant(
         "a paused coupon is admitted",
@@ -144,19 +145,19 @@ MUTANTS: list[Mutant] = [
     ),
     mutant(
         "reconcile keeps what SQL does not know",
-        (
-            "webapp/line/line.py",
-            "                pipe.hdel(self.results_key,",
-            "                (self.results_key,",
-        ),
+        (REPLACE, "    redis.call('HDEL', results, member)\n", ""),
     ),
     mutant(
         "reconcile keeps a gate that does not fit",
         (
             PUBLISHING,
-            "        if gate is not None and (forgotten or not _fits(gate, lock)):\n            line.end_epoch()\n",
-            "",
+            "if gate is not None and not _fits(gate, lock):\n            line.end_epoch()",
+            "if False:\n            pass",
         ),
+    ),
+    mutant(
+        "reconcile trusts an epoch whose results SQL has forgotten",
+        (PUBLISHING, f"        if {RECONCILED}:\n            line.end_epoch()\n", f"        {RECONCILED}\n"),
     ),
     mutant(
         "the sweeper forgets a line a week after its end",

@@ -2,8 +2,8 @@
 
     python -m tests.simulation.mutants.run --steps 20000
 
-The table goes to standard output, and between the two marks in docs/reliability.md when every mutant was caught or is
-named in NOT_CAUGHT.
+The table goes to standard output, and between the two marks in docs/reliability.md as far as it has come. The command
+fails when one was not caught that is not named in NOT_CAUGHT.
 """
 
 import argparse
@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -57,7 +56,16 @@ def tried(mutant: Mutant, steps: int) -> Outcome:
         return Outcome(mutant, int(found[1]), found[3].replace("|", "/")[:100])
     if ran.returncode:
         return Outcome(mutant, None, f"the simulation itself failed: {ran.stderr.strip()[-200:]}")
-    return Outcome(mutant, None, NOT_CAUGHT.get(mutant.name, "**nobody knows why**"))
+    return Outcome(mutant, None, NOT_CAUGHT.get(mutant.name, "why is not known"))
+
+
+def write_page(outcomes: list[Outcome], steps: int) -> None:
+    """Write the table between the marks, with how many were caught, and how."""
+    caught = sum(outcome.steps is not None for outcome in outcomes)
+    missing = f"; {len(MUTANTS) - len(outcomes)} more were not run" if len(outcomes) < len(MUTANTS) else ""
+    words = f"`make mutants STEPS={steps}` caught {caught} of {len(outcomes)}, each from seed 1 on{missing}:"
+    text = "\n".join([words, "", *HEAD, *(outcome.line for outcome in outcomes), ""])
+    PAGE.write_text(MARKS.sub(lambda found: found[1] + text + found[2], PAGE.read_text()))
 
 
 def main() -> None:
@@ -66,22 +74,19 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--only", default="", help="a part of the names of those to try")
+    parser.add_argument("--at-once", type=int, default=2, help="how many to try at a time")
     options = parser.parse_args()
     chosen = [mutant for mutant in MUTANTS if options.only in mutant.name]
-    lines, unknown = list(HEAD), []
-    with ThreadPoolExecutor(2) as both_cores:
-        outcomes: Iterable[Outcome] = both_cores.map(lambda each: tried(each, options.steps), chosen)
-        for outcome in outcomes:
+    outcomes = []
+    with ThreadPoolExecutor(options.at_once) as threads:
+        for outcome in threads.map(lambda each: tried(each, options.steps), chosen):
             print(outcome.line, flush=True)
-            lines.append(outcome.line)
-            if outcome.steps is None and outcome.mutant.name not in NOT_CAUGHT:
-                unknown.append(outcome.mutant.name)
-    if unknown:
+            outcomes.append(outcome)
+            if not options.only:
+                write_page(outcomes, options.steps)
+    missed = [outcome.mutant.name for outcome in outcomes if outcome.steps is None]
+    if unknown := [name for name in missed if name not in NOT_CAUGHT]:
         raise SystemExit(f"{len(unknown)} of {len(chosen)} were not caught: {', '.join(unknown)}")
-    if not options.only:
-        PAGE.write_text(
-            MARKS.sub(lambda found: found[1] + "\n".join([*lines, ""]) + found[2], PAGE.read_text())
-        )
 
 
 if __name__ == "__main__":
