@@ -63,14 +63,7 @@ def scripts_a_second(stage: Stage) -> float:
     """Run the claim script for random users with redis-benchmark: the rate of Redis without our processes."""
     coupon_id, redis = stage.coupon(), line_redis()
     line = Line(redis, coupon_id)
-    keys = [
-        line.gate_key,
-        line.line_key,
-        line.standby_key,
-        line.results_key,
-        line.bell_key,
-        line.arrivals_key,
-    ]
+    keys = line.claim_keys
     sha = redis.script_load(script("claim")[0])
     options = ["-p", stage.valkey.port, "-n", SCRIPTS, "-c", http.CONNECTIONS, "-r", 1_000_000_000, "--csv"]
     args = ["__rand_int__", BELL_MS, BUCKET_MS]

@@ -31,20 +31,20 @@ class Line:
         self.gate_key, self.line_key, self.standby_key = tag + "gate", tag + "line", tag + "standby"
         self.results_key, self.bell_key, self.arrivals_key = tag + "results", tag + "bell", tag + "arrivals"
         self.malformed_key, self.late_key = tag + "malformed", tag + "late"
-        queues = [self.gate_key, self.line_key, self.standby_key]
-        self.policy_keys = [*queues, self.results_key, self.arrivals_key]
+        self.place_keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
+        self.policy_keys = [*self.place_keys, self.arrivals_key]
+        self.claim_keys = [*self.place_keys, self.bell_key, self.arrivals_key]
+        self.all_keys = [*self.claim_keys, self.malformed_key, self.late_key]
 
     def claim(self, user_id: int) -> Claimed:
         """Give the user the next number, or the reply that they already have; a repeat changes nothing."""
-        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.bell_key]
-        reply = self._run("claim", [*keys, self.arrivals_key], [user_id, BELL_MS, BUCKET_MS])
+        reply = self._run("claim", self.claim_keys, [user_id, BELL_MS, BUCKET_MS])
         answer, epoch, number, ahead, ring, now_ms, result = reply
         return Claimed(Reply(answer), epoch, number, ahead, ring == 1, now_ms, result)
 
     def standing(self, user_id: int) -> Standing:
         """Return the user's place or result. Nothing is changed."""
-        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
-        answer, *rest = self._run("read_standing", keys, [user_id])
+        answer, *rest = self._run("read_standing", self.place_keys, [user_id])
         return Standing(Reply(answer), *rest)
 
     def head(self, count: int) -> Head | None:
@@ -113,8 +113,9 @@ class Line:
         A user who has a ticket meanwhile moves down to a lower number, and keeps theirs before a higher one. A receipt
         that is ahead of the counter ends the epoch: the next caller begins a new one above it.
         """
-        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.late_key]
-        answer, *rest = self._run("restore_ticket", keys, [user_id, number, epoch])
+        answer, *rest = self._run(
+            "restore_ticket", [*self.place_keys, self.late_key], [user_id, number, epoch]
+        )
         return Restored(Reply(answer), *rest)
 
     def await_receipts(self, grace_ms: int) -> bool:
@@ -127,9 +128,7 @@ class Line:
 
     def set_aside(self) -> int:
         """Set malformed keys and a malformed gate aside; return how many things that was."""
-        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.bell_key]
-        keys += [self.arrivals_key, self.malformed_key, self.late_key]
-        return int(self._run("set_aside", keys, [KEPT_ASIDE]))
+        return int(self._run("set_aside", self.all_keys, [KEPT_ASIDE]))
 
     def set_members_aside(self, members: Iterable[str]) -> None:
         """Move members to `malformed` that are no user ids, or whose scores are no numbers of tickets."""
@@ -168,10 +167,9 @@ class Line:
         """
         stood = {user: result for user, result in self.results() if user not in results}
         changes = [*((raw(user), "") for user in stood), *results.items()]
-        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
         for start in range(0, len(changes), WRITE_CHUNK):
             flat = [part for change in changes[start : start + WRITE_CHUNK] for part in change]
-            self._run("replace_results", keys, [revision, *flat])
+            self._run("replace_results", self.place_keys, [revision, *flat])
         return any(user.isdecimal() and RESULT.fullmatch(result) for user, result in stood.items())
 
     def results(self) -> Iterator[tuple[str, str]]:
@@ -247,8 +245,7 @@ class Line:
 
     def forget(self) -> None:
         """Delete every key of this line. Only for coupons whose rows are deleted too."""
-        keys = [self.gate_key, self.line_key, self.standby_key, self.results_key, self.bell_key]
-        self.redis.delete(*keys, self.arrivals_key, self.malformed_key, self.late_key)
+        self.redis.delete(*self.all_keys)
 
     def _run(self, name: str, keys: list[str], args: list[Any]) -> Any:
         return self.redis.run_script(name, keys, args)
