@@ -23,13 +23,16 @@ from cryptography.x509.oid import NameOID
 
 from bench import nginx as bench_nginx
 from bench.nginx import in_front_of, program
-from deploy.processes import free_port
+from deploy.processes import free_port, wait_until
 from jobs.rehearsal.crowd import signed_in
 from jobs.rehearsal.load import send_all
 from tests.builders import make_coupon, make_user
 from tests.conftest import missing
 from tests.installation import Installation
 from webapp.web.page_scripts import served_script
+
+WRITTEN_S = 10
+"""nginx writes a line of its log within this time after the answer."""
 
 
 @dataclass
@@ -59,10 +62,18 @@ class Nginx:
         connection.close()
         return answer
 
-    def seen(self, path: str) -> Counter[tuple[str, str]]:
-        """Return how often an address was answered, by cache status and by who answered ("-" for nginx alone)."""
-        rows = [line.split() for line in (self.directory / "access.log").read_text().splitlines()]
-        return Counter((row[2], row[3]) for row in rows if row[0] == path)
+    def seen(self, path: str, times: int) -> Counter[tuple[str, str]]:
+        """Return how often an address was answered, by cache status and by who answered ("-" for nginx alone).
+
+        nginx writes the line of a request after its answer, so this waits until there are as many lines as requests.
+        """
+
+        def lines() -> Counter[tuple[str, str]]:
+            rows = [line.split() for line in (self.directory / "access.log").read_text().splitlines()]
+            return Counter((row[2], row[3]) for row in rows if row[0] == path)
+
+        assert wait_until(lambda: lines().total() >= times, wait_s=WRITTEN_S), lines()
+        return lines()
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +165,7 @@ def test_hundreds_of_polls_cost_the_app_one_a_second(nginx, behind):
     request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nCookie: session=whoever\r\n\r\n".encode()
     answers = send_all(("127.0.0.1", nginx.port), [request] * 900, spread_s=3)
     assert {answer.status for answer in answers} == {200}
-    seen = nginx.seen(path)
+    seen = nginx.seen(path, 900)
     passed_on = sum(count for (_, upstream), count in seen.items() if upstream != "-")
     assert sum(seen.values()) == 900
     assert 1 <= passed_on <= 8
@@ -167,7 +178,7 @@ def test_control_private_polls_all_reach_the_app(nginx, behind):
     path = f"/coupons/{coupon}/ticket"
     answers = send_all(("127.0.0.1", nginx.port), [crowd.get(path, 0)] * 20)
     assert {answer.status for answer in answers} == {200}
-    assert all(upstream != "-" for _, upstream in nginx.seen(path))
+    assert all(upstream != "-" for _, upstream in nginx.seen(path, 20))
 
 
 def test_static_files_are_answered_by_nginx_alone_and_kept(nginx):
@@ -175,7 +186,7 @@ def test_static_files_are_answered_by_nginx_alone_and_kept(nginx):
     assert answer.status == 200
     assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
     assert answer.headers["Content-Type"].startswith("text/css")
-    assert set(nginx.seen("/static/style.css")) == {("-", "-")}
+    assert set(nginx.seen("/static/style.css", 1)) == {("-", "-")}
 
 
 def test_scripts_come_from_the_app_once_and_are_kept(nginx):
@@ -186,7 +197,7 @@ def test_scripts_come_from_the_app_once_and_are_kept(nginx):
         assert answer.headers.get_all("Cache-Control") == ["public, max-age=31536000, immutable"]
         assert answer.headers["Content-Type"].startswith("text/javascript")
         assert answer.text == served_script("coupon+claim+times.js").decode()
-    assert sorted(cache for cache, _ in nginx.seen(address).elements()) == ["HIT", "HIT", "MISS"]
+    assert sorted(cache for cache, _ in nginx.seen(address, 3).elements()) == ["HIT", "HIT", "MISS"]
     packed = nginx.get(f"{address}?v=2", **{"Accept-Encoding": "gzip"}, encoding=None)
     assert packed.headers["Content-Encoding"] == "gzip"
     assert len(packed.text) <= 3 * 1024
@@ -201,7 +212,7 @@ def test_a_claim_goes_through_and_nothing_private_is_kept(nginx, behind):
     page = nginx.get(f"/coupons/{coupon}", Cookie=crowd.sessions[0])
     assert page.status == 200
     assert page.headers["Cache-Control"] == "no-store"
-    assert all(cache == "-" for cache, _ in nginx.seen(f"/coupons/{coupon}"))
+    assert all(cache == "-" for cache, _ in nginx.seen(f"/coupons/{coupon}", 1))
 
 
 def test_what_a_client_says_of_the_scheme_is_not_believed(nginx):
@@ -317,6 +328,8 @@ def test_no_code_stands_in_a_log(behind, certificate, up):
     for nginx in running(behind.port if up else free_port(), certificate):
         for path in TELLING:
             nginx.get(path, Referer=f"https://127.0.0.1/admin/redeem?code={CODE}")
+        own = nginx.directory / "own.log"
+        assert wait_until(lambda: own.read_text().count(" HTTP/1.1") >= len(TELLING), wait_s=WRITTEN_S)
         logs = {path.name: path.read_text() for path in nginx.directory.glob("*.log")}
         assert '"GET /admin/redeem HTTP/1.1" ' + ("404" if up else "502") in logs["own.log"]
         assert [name for name, text in logs.items() if CODE in text] == []
