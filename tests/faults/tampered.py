@@ -241,7 +241,7 @@ def early_epoch() -> None:
 
     def opening(self: Line, policy: Any, **options: Any) -> int | None:
         floor = begin(self, policy, **options)
-        self.open_epoch(options["epoch"])
+        self.open_epoch(options["mark"])
         return floor
 
     Line.begin_epoch = opening  # type: ignore[method-assign]

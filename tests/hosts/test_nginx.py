@@ -323,13 +323,16 @@ TELLING = [
 TELLING += [f"/coupons/1/serving?{CODE}", f"/readyz?{CODE}"]
 
 
+def wait_for_lines(log: Path, lines: int) -> None:
+    assert wait_until(lambda: log.read_text().count("\n") >= lines, wait_s=WRITTEN_S), log.read_text()
+
+
 @pytest.mark.parametrize("up", [True, False], ids=["gunicorn up", "gunicorn away"])
 def test_no_code_stands_in_a_log(behind, certificate, up):
     for nginx in running(behind.port if up else free_port(), certificate):
         for path in TELLING:
             nginx.get(path, Referer=f"https://127.0.0.1/admin/redeem?code={CODE}")
-        own = nginx.directory / "own.log"
-        assert wait_until(lambda: own.read_text().count(" HTTP/1.1") >= len(TELLING), wait_s=WRITTEN_S)
+        wait_for_lines(nginx.directory / "own.log", len(TELLING))
         logs = {path.name: path.read_text() for path in nginx.directory.glob("*.log")}
         assert '"GET /admin/redeem HTTP/1.1" ' + ("404" if up else "502") in logs["own.log"]
         assert [name for name, text in logs.items() if CODE in text] == []

@@ -33,7 +33,7 @@ def begin(
     line: Line, policy: Policy, *, epoch: int = 1, known: int = 0, serving: int = 0, step: int = 0
 ) -> int | None:
     """Seed and open; return the floor."""
-    floor = line.begin_epoch(policy, epoch=epoch, known=known, serving=serving, step=step)
+    floor = line.begin_epoch(policy, epoch=epoch, mark=epoch, known=known, serving=serving, step=step)
     line.open_epoch(epoch)
     return floor
 

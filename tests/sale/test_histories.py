@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import redis
@@ -15,7 +15,7 @@ from jobs.sweeper import sweep, swept_coupons
 from tests.builders import failing, make_coupon, make_users, sign_in
 from webapp.line.keys import BELL_MS, BUCKET_MS
 from webapp.line.line import Line
-from webapp.line.types import Life
+from webapp.line.types import Life, Policy
 from webapp.models import Coupon, CouponIssue, Revocation, User, utcnow
 from webapp.sale import admission, audit, claims, coupons, publishing, receipts, redeeming
 from webapp.sale import epochs as sale_epochs
@@ -583,7 +583,7 @@ def test_a_server_that_takes_over_while_an_epoch_begins_keeps_the_epoch_that_it_
     coupon = make_coupon()
     sale_epochs.ensure_open(coupon)
     before = db.session.execute(select(Coupon.epoch, Coupon.last_number)).one()
-    monkeypatch.setattr(Line, "life", lambda _line: Life(None, False))
+    monkeypatch.setattr(Line, "life", lambda _line: Life(False, None))
     with pytest.raises(Refused, match="busy"):
         sale_epochs.ensure_open(coupon)
     db.session.rollback()
@@ -648,6 +648,42 @@ def test_whoever_slept_through_the_end_of_the_lock_changes_no_result(verb, monke
         verb(coupon)
     assert states(coupon, users) == ["rejected", "issued", "issued"]
     assert audit.run(coupon).ok
+
+
+@pytest.mark.parametrize("forgets", [False, True], ids=["with its file", "with an empty file"])
+@pytest.mark.parametrize("epoch", [1, 2, 7])
+def test_a_gate_of_whoever_lost_the_lock_is_not_opened_as_the_epoch_of_another(epoch, forgets, monkeypatch):
+    """SQL ends the session of whoever makes it; another opens the epoch; Redis starts again; the first one wakes up."""
+    coupon, users = make_coupon(quota=3), make_users(3)
+    begin, before_it = Line.begin_epoch, {"epoch": epoch - 1, "epoch_mark": None, "last_number": 0}
+    line_redis().flushall()
+    with db.engine.begin() as connection:
+        connection.execute(update(Coupon).where(Coupon.id == coupon).values(before_it))
+
+    def late(line: Line, policy: Policy, **options: Any) -> NoReturn:
+        monkeypatch.setattr(Line, "begin_epoch", begin)
+        claims.claim(coupon, users[0])
+        line_redis().flushall() if forgets else restart()
+        begin(line, policy, **options)
+        raise ConnectionError("the lock was lost")
+
+    monkeypatch.setattr(Line, "begin_epoch", late)
+    with monkeypatch.context() as patch:
+        patch.setattr(sale_epochs, "locked_coupon", asleep(sale_epochs.locked_coupon))
+        with pytest.raises(ConnectionError):
+            sale_epochs.ensure_open(coupon)
+    assert epoch_of(coupon) == epoch
+    tickets = [claims.claim(coupon, user) for user in users[1:]]
+    assert epoch_of(coupon) == epoch + 1
+    assert all(ticket.number > epoch * EPOCH_STEP for ticket in tickets), (
+        "above all numbers of the epoch before"
+    )
+    assert audit.run(coupon).ok
+
+
+def epoch_of(coupon: int) -> int:
+    db.session.rollback()
+    return db.session.scalars(select(Coupon.epoch).where(Coupon.id == coupon)).one()
 
 
 def asleep(locked: Callable[..., Any]) -> Callable[..., Any]:

@@ -39,6 +39,6 @@ def test_a_claim_is_answered_by_the_state_of_the_coupon(status, opens_in, closes
         opens_in = closes_in - 1
     period = now_ms + int(opens_in * HOUR_MS), now_ms + int(closes_in * HOUR_MS)
     policy = Policy(1, status, quota, issued, *period)
-    line.begin_epoch(policy, epoch=1, known=0, serving=0)
+    line.begin_epoch(policy, epoch=1, mark=1, known=0, serving=0)
     line.open_epoch(1)
     assert line.claim(1).reply is REPLIES[state_of(policy, now_ms=line.gate().now_ms)]

@@ -255,7 +255,7 @@ def test_control_a_gate_that_is_open_before_the_commit_gives_numbers_that_sql_kn
     coupon, users = make_coupon(), make_users(1)
     line_redis().flushall()
     with monkeypatch.context() as patch:
-        after(patch, Line, "begin_epoch", lambda line, _policy, *, epoch, **_: line.open_epoch(epoch))
+        after(patch, Line, "begin_epoch", lambda line, _policy, *, mark, **_: line.open_epoch(mark))
         after(patch, sale_epochs, "_begin_epoch", die)
         die_beginning(coupon)
     claims.claim(coupon, users[0])
@@ -274,7 +274,7 @@ def test_whoever_dies_before_opening_an_epoch_leaves_it_to_the_next(begun_coupon
 def test_whoever_finds_an_epoch_that_another_opens_just_then_leaves_it_as_it_is(begun_coupon, monkeypatch):
     coupon, (user,) = begun_coupon, make_users(1)
     with monkeypatch.context() as patch:
-        after(patch, Line, "life", lambda line: line.open_epoch(2))
+        after(patch, Line, "life", lambda line: line.open_epoch(line.gate().mark or 0))
         sale_epochs.ensure_open(coupon)
     assert claims.claim(coupon, user).number == EPOCH_STEP + 1
     assert epochs(coupon) == ["Redis lost the line"]
@@ -295,12 +295,12 @@ def test_an_epoch_is_opened_by_whoever_began_it_only():
     line.end_epoch()
     begin = {"known": 0, "serving": 0, "step": EPOCH_STEP}
     policy_now = line.gate().policy
-    line.begin_epoch(policy_now, epoch=2, **begin)
-    line.begin_epoch(policy_now, epoch=3, **begin)
-    assert not line.open_epoch(2)
+    line.begin_epoch(policy_now, epoch=2, mark=5, **begin)
+    line.begin_epoch(policy_now, epoch=3, mark=6, **begin)
+    assert not line.open_epoch(5)
     assert line.claim(user).reply is Reply.NO_GATE
-    assert line.open_epoch(3)
-    assert not line.open_epoch(3)
+    assert line.open_epoch(6)
+    assert not line.open_epoch(6)
     assert line.claim(user).number == 2 * EPOCH_STEP + 1
 
 

@@ -11,6 +11,7 @@ Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
                                  first_opens_at, last_closes_at (ms: the widest period that this gate had),
                                  begun (run id of the server that began this epoch), renamed to run_id when the epoch
                                  is open; without both the epoch has ended,
+                                 mark (of the beginning, until the epoch is open: SQL knows it once it is committed),
                                  grace_from and grace_until (ms between which admission waits for receipts)
     {coupon:7}:line      zset    user id -> number: the tickets that wait;
                                  "<user id>:<number>" -> number: given up by a user who has a lower one again

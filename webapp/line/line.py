@@ -84,6 +84,7 @@ class Line:
         policy: Policy,
         *,
         epoch: int,
+        mark: int,
         known: int,
         serving: int,
         last_issued: int | None = None,
@@ -92,20 +93,19 @@ class Line:
         """Begin an epoch and return its floor; return None, and change nothing, when an epoch is open.
 
         The floor is not below `known` and every surviving ticket; with a `step` it is the next multiple of it. Nobody
-        gets a number before `open_epoch`.
+        gets a number before `open_epoch`, which asks for the `mark`: two beginnings never have the same one.
         """
         last = "" if last_issued is None else last_issued
-        floor = int(
-            self._run("begin_epoch", self.policy_keys, [*policy.args(), epoch, known, serving, step, last])
-        )
+        args = [*policy.args(), epoch, known, serving, step, last, mark]
+        floor = int(self._run("begin_epoch", self.policy_keys, args))
         return None if floor < 0 else floor
 
-    def open_epoch(self, epoch: int, *, grace_ms: int = 0) -> bool:
-        """Open an epoch that was begun, so that it gives numbers; return False, and change nothing, for another epoch.
+    def open_epoch(self, mark: int, *, grace_ms: int = 0) -> bool:
+        """Open the epoch that was begun with this mark; return False, and change nothing, if another stands there.
 
-        Call it when SQL knows the epoch. Admission waits `grace_ms` for receipts.
+        Call it when SQL knows the mark. From then on the epoch gives numbers. Admission waits `grace_ms` for receipts.
         """
-        return bool(self._run("open_epoch", [self.gate_key], [epoch, grace_ms]))
+        return bool(self._run("open_epoch", [self.gate_key], [mark, grace_ms]))
 
     def restore(self, user_id: int, *, number: int, epoch: int) -> Restored:
         """Restore a lost ticket at its old number, if nobody has that number; a repeat changes nothing.
@@ -223,12 +223,12 @@ class Line:
         return self.life().opened
 
     def life(self) -> Life:
-        """Return the epoch that was begun in this run of the server, and whether it is open."""
+        """Return whether the epoch is open in this run of the server, or the mark with which it was begun there."""
         # It changes nothing, and a server that has become a replica refuses it.
         self.redis.hdel(self.gate_key, "")
         gate = self.gate()
         # A gate of an earlier run may have lost its last numbers, so its epoch has ended.
-        return Life(gate.epoch, gate.opened) if gate and (gate.opened or gate.begun) else Life(None, False)
+        return Life(gate.opened, gate.mark) if gate else Life(False, None)
 
     def set_bell(self) -> bool:
         """Set the bell when tickets wait and no bell is set; True tells the caller to enqueue one admission job."""

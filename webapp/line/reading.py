@@ -44,7 +44,7 @@ def gate_from(now_ms: int, run_id: str, waiting: int, in_standby: int, flat: lis
         sold_out_at_ms=_number(fields, "sold_out_at"),
         floor=int(fields["floor"]),
         opened=fields.get("run_id") == run_id,
-        begun=fields.get("begun") == run_id,
+        mark=_number(fields, "mark") if fields.get("begun") == run_id else None,
         was_opened="begun" not in fields,
         doubted=not fields.keys() & {"begun", "run_id"},
         first_opens_at_ms=_number(fields, "first_opens_at"),

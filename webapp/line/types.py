@@ -85,10 +85,10 @@ class Head:
 
 
 class Life(NamedTuple):
-    """The epoch of a gate, None when it is missing or has ended. Not `opened`: it is begun and gives no numbers yet."""
+    """Whether an epoch is open in this run of the server; the mark of one that was begun there and is not open yet."""
 
-    epoch: int | None
     opened: bool
+    mark: int | None
 
 
 class Settled(NamedTuple):
@@ -133,9 +133,9 @@ class Gate:
     """The gate, the numbers of tickets in line and in standby, and Redis's clock in ms since 1970, all of one instant.
 
     `opened`: its epoch is open in this run of the server; of any other gate nothing is to be believed, because it may
-    be of the past. `begun`: its epoch was begun in this run, and gives no numbers yet. `was_opened`: it was opened
-    once. `doubted`: it was ended on purpose, because it did not fit SQL or a receipt. `ahead_ms`: how far the latest
-    instant in it is ahead of the clock, which was put back by as much at least; else 0.
+    be of the past. `mark`: of its beginning, if that was in this run and it gives no numbers yet. `was_opened`: it was
+    opened once. `doubted`: it was ended on purpose, because it did not fit SQL or a receipt. `ahead_ms`: how far the
+    latest instant in it is ahead of the clock, which was put back by as much at least; else 0.
 
     `first_opens_at_ms`, `last_closes_at_ms`: the widest period that it had, None in a gate from before these fields.
     Admission waits for receipts between the two ends of the grace.
@@ -149,7 +149,7 @@ class Gate:
     sold_out_at_ms: int | None
     floor: int
     opened: bool
-    begun: bool
+    mark: int | None
     was_opened: bool
     doubted: bool
     first_opens_at_ms: int | None

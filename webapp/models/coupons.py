@@ -18,7 +18,8 @@ class Coupon(Base):
     """The offer, and the truth about its policy: status, quota and period.
 
     `revision` rises with every commit that concerns the coupon; raising it is also how the row is locked. `epoch`
-    counts the epochs of its line in Redis. `last_number` is the highest number of a ticket that SQL heard of.
+    counts the epochs of its line in Redis; `epoch_mark` tells the beginning of this one from every other beginning that
+    Redis may have heard of. `last_number` is the highest number of a ticket that SQL heard of.
     """
 
     __tablename__ = "coupons"
@@ -47,6 +48,7 @@ class Coupon(Base):
     status: Mapped[str] = mapped_column(Identifier(10), default=LIVE)
     rehearsal: Mapped[bool] = mapped_column(default=False)
     epoch: Mapped[int] = mapped_column(default=0)
+    epoch_mark: Mapped[int | None] = mapped_column(BigInteger)
     revision: Mapped[int] = mapped_column(BigInteger, default=0)
     last_number: Mapped[int] = mapped_column(BigInteger, default=0)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)

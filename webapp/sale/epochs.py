@@ -1,6 +1,7 @@
 """Epochs: where Redis has no gate of a line, or lost it, an epoch is begun from SQL and opened."""
 
 import logging
+import secrets
 import threading
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,6 +30,8 @@ GRACE_MS = 4000
 """How long admission waits in a new epoch for open pages to present their receipts; a receipt that proves a line whose
 pages pause longer has it wait as long as those (`pauses.grace_ms`). Who comes later still gets the old number back, and
 goes first from then on."""
+MARKS = 10**15
+"""How many marks there are for the beginnings of epochs."""
 GATE_MAKERS, MOST_GATES_UNDER_WAY = 4, 100
 """Gates that a process makes at a time, and how many it may have under way, those that wait included."""
 
@@ -89,7 +92,9 @@ def ensure_open(coupon_id: int) -> None:
     """Begin an epoch from SQL and open it, or open one that was begun; nothing happens when one is open by then.
 
     The gate is written first and opened after the commit, so that no number is given in an epoch of which SQL does not
-    know. A process that dies in between leaves a gate that gives none: the next caller opens it, or begins anew.
+    know. A process that dies in between leaves a gate that gives none. The next caller opens it if its mark is the one
+    that SQL knows, and begins anew otherwise: whoever lost the lock meanwhile may have written it, for an epoch that
+    another has opened since.
 
     Raises Refused(not_found) for an unknown coupon or a draft, Refused(busy) when Redis fails over meanwhile;
     SQLAlchemyError, redis.RedisError.
@@ -101,25 +106,27 @@ def ensure_open(coupon_id: int) -> None:
     with locked_coupon(coupon_id) as lock:
         if lock.coupon is None or lock.coupon.status == DRAFT:
             raise Refused("not_found")
-        life, epoch = line.life(), lock.coupon.epoch
+        life, epoch, mark = line.life(), lock.coupon.epoch, lock.coupon.epoch_mark
         if life.opened:
             return
-        if life.epoch != epoch:
-            epoch = _begin_epoch(lock, line)
+        if mark is None or life.mark != mark:
+            epoch, mark = _begin_epoch(lock, line)
             lock.commit()
-    line.open_epoch(epoch, grace_ms=GRACE_MS if epoch > 1 else 0)
+    line.open_epoch(mark, grace_ms=GRACE_MS if epoch > 1 else 0)
 
 
-def _begin_epoch(lock: CouponLock, line: Line) -> int:
-    """Write the gate of a new epoch and its event, and return its number; the caller commits, and opens it then."""
+def _begin_epoch(lock: CouponLock, line: Line) -> tuple[int, int]:
+    """Write the gate of a new epoch and its event; return its number and mark, for the caller to commit and open."""
     connection, coupon = lock.connection, lock.coupon
     survived, issued = line.gate(), last_issued(connection, coupon.id)
     decided = highest_number(connection, coupon.id)
     epoch: int = max(coupon.epoch, survived.epoch if survived and survived.was_opened else 0) + 1
+    mark = secrets.randbelow(MARKS)
     line.replace_results(coupon.revision, known_results(connection, coupon.id))
     floor = line.begin_epoch(
         policy_of(coupon),
         epoch=epoch,
+        mark=mark,
         # Where SQL went back as well, only a receipt tells of the epochs since: all of their numbers are known, too.
         known=max(coupon.last_number, decided, (epoch - 1) * EPOCH_STEP - 1),
         serving=decided,
@@ -129,12 +136,13 @@ def _begin_epoch(lock: CouponLock, line: Line) -> int:
     if floor is None:
         # Another server took over since the gate was looked at, and there an epoch is open.
         raise Refused("busy", retry_ms=1000)
-    connection.execute(update(Coupon).where(Coupon.id == coupon.id).values(epoch=epoch, last_number=floor))
+    values = {"epoch": epoch, "epoch_mark": mark, "last_number": floor}
+    connection.execute(update(Coupon).where(Coupon.id == coupon.id).values(values))
     if epoch > 1:
         log.warning("coupon %s: epoch %s begins above number %s", coupon.id, epoch, floor)
         event = {"coupon_id": coupon.id, "epoch": epoch, "kind": "epoch", "ticket_number": floor}
         connection.execute(insert(LineEvent).values(**event, reason=_what_happened(survived), at=utcnow()))
-    return epoch
+    return epoch, mark
 
 
 def _what_happened(survived: Gate | None) -> str:

@@ -81,12 +81,12 @@ MUTANTS: list[Mutant] = [
     ),
     mutant(
         "an epoch is open as soon as it is begun",
-        (BEGIN, "'begun', run_id, 'floor'", "'run_id', run_id, 'floor'"),
+        (BEGIN, "'begun', run_id, 'mark'", "'run_id', run_id, 'mark'"),
         (BEGIN, "redis.call('HDEL', gate, 'run_id', 'heard'", "redis.call('HDEL', gate, 'heard'"),
     ),
     mutant(
         "an epoch is opened that was begun in another run",
-        (OPEN, "if known[1] ~= epoch or known[2] ~= run_id then", "if known[1] ~= epoch then"),
+        (OPEN, "if known[1] ~= mark or known[2] ~= run_id then", "if known[1] ~= mark then"),
     ),
     mutant(
         "admission does not wait for receipts",

@@ -9,7 +9,7 @@ LOCK = "connection.execute(update(Coupon).where(Coupon.id == coupon_id).values(r
 HEAD = """    if head is None or not head.sold_out or row.sold_out:
         return head
 """
-FIRST_BEGUN = """            epoch = _begin_epoch(lock, line)
+FIRST_BEGUN = """            epoch, mark = _begin_epoch(lock, line)
             lock.commit()
 """
 RECONCILED = "line.replace_results(lock.coupon.revision, known_results(lock.connection, coupon_id))"
@@ -72,13 +72,17 @@ MUTANTS: list[Mutant] = [
             EPOCHS,
             FIRST_BEGUN,
             FIRST_BEGUN.replace(
-                "lock.commit", "line.open_epoch(epoch, grace_ms=GRACE_MS)\n            lock.commit"
+                "lock.commit", "line.open_epoch(mark, grace_ms=GRACE_MS)\n            lock.commit"
             ),
         ),
     ),
     mutant(
         "SQL hears nothing of an epoch",
-        (EPOCHS, ".values(epoch=epoch, last_number=floor))", ".values(last_number=floor))"),
+        (EPOCHS, 'values = {"epoch": epoch, "epoch_mark"', 'values = {"epoch_mark"'),
+    ),
+    mutant(
+        "a begun epoch is known by its number",
+        (EPOCHS, "mark = secrets.randbelow(MARKS)", "mark = epoch"),
     ),
     mutant(
         "whoever has lost the lock writes results all the same",

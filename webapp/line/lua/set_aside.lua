@@ -10,7 +10,8 @@
 local gate, bell, malformed = KEYS[1], KEYS[5], KEYS[7]
 local TYPES = {'hash', 'zset', 'zset', 'hash', 'string', 'zset', 'list', 'zset'}
 local NUMBERS = {'revision', 'issued', 'opens_at', 'closes_at', 'epoch', 'serving', 'floor', 'last'}
-local MAYBE_NUMBERS = {'sold_out_at', 'grace_until', 'grace_from', 'arrived', 'heard', 'first_opens_at', 'last_closes_at'}
+local MAYBE_NUMBERS = {'sold_out_at', 'grace_until', 'grace_from', 'arrived', 'heard', 'first_opens_at', 'last_closes_at',
+  'mark'}
 local STATUSES = {live = true, paused = true, closed = true, draft = true}
 
 local found = {}
