@@ -52,7 +52,7 @@ def behind_after_revocations(start, open_sale, **options) -> tuple[History, rang
     return history, range(4, 34)
 
 
-def only_write(line: Line, _revision: int, results: dict[str, str]) -> None:
+def only_write(line: Line, _revision: int, results: dict[str, str], **_: object) -> None:
     """Write results, and leave the tickets of these users where they are."""
     if results:
         line.redis.hset(line.results_key, mapping=results)

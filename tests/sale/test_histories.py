@@ -1,7 +1,7 @@
 """Short histories that once broke a promise: two stores, an operator, and a Redis that forgot or started again."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -20,6 +20,7 @@ from webapp.models import Coupon, CouponIssue, Revocation, User, utcnow
 from webapp.sale import admission, audit, claims, coupons, publishing, receipts, redeeming
 from webapp.sale import epochs as sale_epochs
 from webapp.sale.epochs import EPOCH_STEP
+from webapp.sale.locking import CouponLock
 from webapp.sale.outcomes import Refused
 from webapp.sale.receipts import Receipt
 from webapp.sale.records import policy_of
@@ -626,17 +627,17 @@ def test_whoever_slept_through_the_end_of_the_lock_changes_no_result(verb, monke
     claim_and_admit(coupon, users[:1])
     replace, slept = Line.replace_results, []
 
-    def late(line: Line, revision: int, results: dict[str, str]) -> bool:
+    def late(line: Line, revision: int, results: dict[str, str], **options: Any) -> bool:
         """SQL ends the session; others revoke, admit, and begin an epoch; then this one wakes up."""
         if slept:
-            return replace(line, revision, results)
+            return replace(line, revision, results, **options)
         slept.append(True)
         with db.engine.begin() as connection:
             connection.execute(update(Coupon).where(Coupon.id == coupon).values(revision=revision + 1))
         sale_epochs.ensure_open(coupon)
         redeeming.revoke(code, None, "fraud")
         claim_and_admit(coupon, users[1:])
-        return replace(line, revision, results)
+        return replace(line, revision, results, **options)
 
     code = code_of(coupon, users[0])
     monkeypatch.setattr(Line, "replace_results", late)
@@ -679,6 +680,52 @@ def test_a_gate_of_whoever_lost_the_lock_is_not_opened_as_the_epoch_of_another(e
         "above all numbers of the epoch before"
     )
     assert audit.run(coupon).ok
+
+
+WIPED = [
+    (Line, "begin_epoch"),
+    (Line, "_run"),
+    (Line, "replace_results"),
+    (CouponLock, "commit"),
+    (Line, "open_epoch"),
+]
+
+
+@pytest.mark.parametrize("forgets", [True, False], ids=["empty", "with its file"])
+@pytest.mark.parametrize(("owner", "step"), WIPED, ids=lambda each: each if isinstance(each, str) else "")
+@pytest.mark.parametrize("verb", [publishing.reconcile, sale_epochs.ensure_open], ids=["reconcile", "epoch"])
+def test_whatever_redis_forgets_while_an_epoch_is_made_it_knows_all_results(
+    verb, owner, step, forgets, monkeypatch
+):
+    """Redis starts again after any step; whoever made the epoch goes on."""
+    coupon, users = make_coupon(quota=2), make_users(4)
+    claim_and_admit(coupon, users[:3])
+    line_of(coupon).end_epoch()
+    monkeypatch.setattr("webapp.line.line.WRITE_CHUNK", 1)
+    original, starts = getattr(owner, step), []
+
+    def then_starts_again(self: object, *args: object, **options: object) -> object:
+        found = original(self, *args, **options)
+        if not starts and (step != "_run" or args[0] == "replace_results"):
+            starts.append(line_redis().flushall() if forgets else restart_beginnings())
+        return found
+
+    monkeypatch.setattr(owner, step, then_starts_again)
+    with suppress(redis.ResponseError):
+        verb(coupon)
+    assert starts
+    assert tries_to_claim(coupon, users[3]) == "sold_out"
+    assert states(coupon, users[:2]) == ["issued", "issued"]
+    assert [claims.claim(coupon, user).state for user in users[:2]] == ["issued", "issued"]
+    assert audit.run(coupon).ok
+
+
+def restart_beginnings() -> None:
+    """Have Redis be another run of the server, for a gate that is begun as well."""
+    restart()
+    for gate in line_redis().scan_iter("*:gate"):
+        if line_redis().hexists(gate, "begun"):
+            line_redis().hset(gate, "begun", "another")
 
 
 def epoch_of(coupon: int) -> int:

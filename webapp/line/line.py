@@ -157,19 +157,19 @@ class Line:
         """End the epoch, whose gate does not fit SQL: it gives no numbers, and the next caller begins a new one."""
         self.redis.hdel(self.gate_key, "run_id")
 
-    def replace_results(self, revision: int, results: Mapping[str, str]) -> bool:
+    def replace_results(self, revision: int, results: Mapping[str, str], *, mark: int | None = None) -> bool:
         """Make these the only results, and remove the tickets of their users from the line and from standby.
 
         Call it while the coupon's row is locked, with the revision that the lock has raised and every result that SQL
-        knows. Return whether Redis held another one that was ours: then SQL has forgotten what it decided. They are
-        written a thousand at a time, so that Redis answers others in between. Raises redis.ResponseError when the lock
-        was lost meanwhile.
+        knows: in an open epoch, or with the `mark` of one that the caller has begun. Return whether Redis held another
+        one that was ours: then SQL has forgotten what it decided. They are written a thousand at a time, so that Redis
+        answers others in between. Raises redis.ResponseError when the lock was lost meanwhile, or the epoch has ended.
         """
         stood = {user: result for user, result in self.results() if user not in results}
         changes = [*((raw(user), "") for user in stood), *results.items()]
         for start in range(0, len(changes), WRITE_CHUNK):
             flat = [part for change in changes[start : start + WRITE_CHUNK] for part in change]
-            self._run("replace_results", self.place_keys, [revision, *flat])
+            self._run("replace_results", self.place_keys, [revision, "" if mark is None else mark, *flat])
         return any(user.isdecimal() and RESULT.fullmatch(result) for user, result in stood.items())
 
     def results(self) -> Iterator[tuple[str, str]]:

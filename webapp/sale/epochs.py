@@ -122,7 +122,6 @@ def _begin_epoch(lock: CouponLock, line: Line) -> tuple[int, int]:
     decided = highest_number(connection, coupon.id)
     epoch: int = max(coupon.epoch, survived.epoch if survived and survived.was_opened else 0) + 1
     mark = secrets.randbelow(MARKS)
-    line.replace_results(coupon.revision, known_results(connection, coupon.id))
     floor = line.begin_epoch(
         policy_of(coupon),
         epoch=epoch,
@@ -136,6 +135,8 @@ def _begin_epoch(lock: CouponLock, line: Line) -> tuple[int, int]:
     if floor is None:
         # Another server took over since the gate was looked at, and there an epoch is open.
         raise Refused("busy", retry_ms=1000)
+    # After the gate, whose mark is the proof that it is still there and ours: whatever is lost meanwhile, it is too.
+    line.replace_results(coupon.revision, known_results(connection, coupon.id), mark=mark)
     values = {"epoch": epoch, "epoch_mark": mark, "last_number": floor}
     connection.execute(update(Coupon).where(Coupon.id == coupon.id).values(values))
     if epoch > 1:

@@ -110,14 +110,19 @@ def reconcile(coupon_id: int) -> None:
     with locked_coupon(coupon_id) as lock:
         if lock.coupon is None or lock.coupon.status == DRAFT:
             raise Refused("not_found")
-        gate = line.gate()
-        if gate is not None and not _fits(gate, lock):
-            line.end_epoch()
-        if line.replace_results(lock.coupon.revision, known_results(lock.connection, coupon_id)):
+        if line.is_open() and not _is_copy(line, lock):
             line.end_epoch()
         lock.commit()
     publish(coupon_id)
     line.to_standby()
+
+
+def _is_copy(line: Line, lock: CouponLock) -> bool:
+    """Return whether the open gate and its results are a copy of SQL, once results that SQL contradicts are gone."""
+    gate = line.gate()
+    if gate is None or not _fits(gate, lock):
+        return False
+    return not line.replace_results(lock.coupon.revision, known_results(lock.connection, lock.coupon.id))
 
 
 def _fits(gate: Gate, lock: CouponLock) -> bool:

@@ -12,7 +12,8 @@ HEAD = """    if head is None or not head.sold_out or row.sold_out:
 FIRST_BEGUN = """            epoch, mark = _begin_epoch(lock, line)
             lock.commit()
 """
-RECONCILED = "line.replace_results(lock.coupon.revision, known_results(lock.connection, coupon_id))"
+RESULTS = "    line.replace_results(coupon.revision, known_results(connection, coupon.id), mark=mark)\n"
+RECONCILED = "line.replace_results(lock.coupon.revision, known_results(lock.connection, lock.coupon.id))"
 FEWER = 'fewer = {"issued_quantity": Coupon.issued_quantity - 1}'
 
 MUTANTS: list[Mutant] = [
@@ -88,13 +89,23 @@ MUTANTS: list[Mutant] = [
         "whoever has lost the lock writes results all the same",
         (
             REPLACE,
-            "if known[2] == this_run() and tonumber(known[1]) >= tonumber(ARGV[1]) then",
+            "if not ours then",
             "if false then",
         ),
     ),
     mutant(
         "an epoch does not know the results",
-        (EPOCHS, "    line.replace_results(coupon.revision, known_results(connection, coupon.id))\n", ""),
+        (
+            EPOCHS,
+            RESULTS,
+            "",
+        ),
+    ),
+    mutant(
+        "results are written before the gate of their epoch",
+        (EPOCHS, RESULTS, ""),
+        (EPOCHS, "    floor = line.begin_epoch(", RESULTS + "    floor = line.begin_epoch("),
+        (REPLACE, "if not ours then", "if false then"),
     ),
     mutant("an epoch counts from one", (EPOCHS, "step=EPOCH_STEP if epoch > 1 else 0", "step=0")),
     mutant(
@@ -155,13 +166,13 @@ MUTANTS: list[Mutant] = [
         "reconcile keeps a gate that does not fit",
         (
             PUBLISHING,
-            "if gate is not None and not _fits(gate, lock):\n            line.end_epoch()",
-            "if False:\n            pass",
+            "if gate is None or not _fits(gate, lock):",
+            "if gate is None:",
         ),
     ),
     mutant(
         "reconcile trusts an epoch whose results SQL has forgotten",
-        (PUBLISHING, f"        if {RECONCILED}:\n            line.end_epoch()\n", f"        {RECONCILED}\n"),
+        (PUBLISHING, f"return not {RECONCILED}", f"return {RECONCILED} is not None"),
     ),
     mutant(
         "the sweeper forgets a line a week after its end",

@@ -27,6 +27,11 @@ local function results_gone(closes_at, now_ms)
   return now_ms >= tonumber(closes_at) + KEPT_MS
 end
 
+-- Has a key leave Redis 30 days after the end.
+local function keep_until_after(closes_at, key)
+  redis.call('PEXPIREAT', key, whole(tonumber(closes_at) + KEPT_MS))
+end
+
 -- Copies a row of the coupon to its gate: ARGV 1 to 7, in the order of POLICY. Nothing else opens a gate that was sold
 -- out, so standby always comes back before anybody new. Results and arrivals leave Redis 30 days after the end; an end
 -- that is moved to later than that ends the epoch, and the next one brings the results back from SQL. Only what differs
@@ -53,7 +58,7 @@ local function write_policy(gate, line, standby, results, arrivals)
   local closed_at, closes_at, now_ms = known[6], ARGV[6], clock_ms()
   for _, key in ipairs({results, arrivals}) do
     if closed_at ~= closes_at or redis.call('PTTL', key) == -1 then
-      redis.call('PEXPIREAT', key, whole(tonumber(closes_at) + KEPT_MS))
+      keep_until_after(closes_at, key)
     end
   end
   if closed_at and results_gone(closed_at, now_ms) and not results_gone(closes_at, now_ms) then
