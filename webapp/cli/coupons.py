@@ -8,13 +8,24 @@ import click
 import redis
 from sqlalchemy import select
 
-from webapp.cli.base import AMOUNT, ID, UNLIMITED, Group, Moment, Quota, shown_moment, unknown_coupon
-from webapp.models import CLOSED, DRAFT, LIVE, PAUSED, Coupon
+from webapp.cli.base import AMOUNT as ANY_AMOUNT
+from webapp.cli.base import (
+    ID,
+    UNLIMITED,
+    Group,
+    Moment,
+    Quota,
+    Whole,
+    shown_moment,
+    unknown_coupon,
+)
+from webapp.models import AMOUNT, CLOSED, DRAFT, GIFT, LIVE, PAUSED, PERCENT, WORDS, Coupon
 from webapp.sale import claims, redeeming
 from webapp.sale.codes import grouped
 from webapp.sale.coupons import change_coupon, coupon_by_id, create_coupon
 from webapp.sale.outcomes import Refused
 from webapp.stores.sql import db
+from webapp.values.amounts import MOST
 
 SAVED = (
     "The change is saved, but Redis does not answer. It reaches the line within seconds of Redis coming back."
@@ -35,7 +46,7 @@ coupons = Group(
 
 @coupons.command("create")
 @click.option("--title", required=True)
-@click.option("--quota", type=AMOUNT, help="The most that may be issued; unlimited when left out.")
+@click.option("--quota", type=ANY_AMOUNT, help="The most that may be issued; unlimited when left out.")
 @click.option(
     "--opens-at",
     type=Moment(),
@@ -48,8 +59,12 @@ coupons = Group(
     required=True,
     help="The end of the period, which is not part of it; a date alone is the end of that day.",
 )
-@click.option("--discount", type=AMOUNT, default=0, help="Won.")
-@click.option("--min-amount", type=AMOUNT, default=0, help="The least purchase it is good for, in won.")
+@click.option("--discount", type=ANY_AMOUNT, default=0, help="Won.")
+@click.option("--percent", type=Whole(1, 100), help="A percentage off, in place of an amount.")
+@click.option("--cap", type=Whole(1, MOST), help="The most won that the percentage takes off.")
+@click.option("--gift", help="What people get, in place of a discount.")
+@click.option("--benefit", "words", help="What the coupon gives in your own words, in place of a discount.")
+@click.option("--min-amount", type=ANY_AMOUNT, default=0, help="The least purchase it is good for, in won.")
 @click.option(
     "--valid-until",
     type=Moment(end=True),
@@ -62,6 +77,10 @@ def create(
     opens_at: datetime,
     closes_at: datetime,
     discount: int,
+    percent: int | None,
+    cap: int | None,
+    gift: str | None,
+    words: str | None,
     min_amount: int,
     valid_until: datetime | None,
     draft: bool,
@@ -73,7 +92,7 @@ def create(
         total_quantity=quota,
         issue_start_at=opens_at,
         issue_end_at=closes_at,
-        discount_amount=discount,
+        **_benefit(discount, percent, cap, gift, words),
         min_available_amount=min_amount,
         valid_until=valid_until,
         status=DRAFT,
@@ -81,6 +100,27 @@ def create(
     click.echo(coupon_id)
     if not draft:
         _change(coupon_id, status=LIVE)
+
+
+def _benefit(
+    discount: int, percent: int | None, cap: int | None, gift: str | None, words: str | None
+) -> dict[str, Any]:
+    """Return the fields of the one benefit that was named. Raises click.ClickException for two."""
+    named = [
+        name for name, value in (("--discount", discount), ("--percent", percent), ("--gift", gift)) if value
+    ]
+    if len(named) + bool(words) > 1:
+        raise click.ClickException("name one benefit: --discount, --percent, --gift or --benefit")
+    if cap and not percent:
+        raise click.ClickException("--cap is for --percent")
+    kind = PERCENT if percent else GIFT if gift else WORDS if words else AMOUNT
+    return {
+        "benefit": kind,
+        "discount_amount": discount,
+        "discount_percent": percent or 0,
+        "discount_cap": cap,
+        "benefit_words": gift or words or "",
+    }
 
 
 @coupons.command("list")
@@ -167,10 +207,18 @@ def _facts(coupon: Coupon) -> dict[str, object]:
         "opens at": shown_moment(coupon.issue_start_at),
         "closes at": shown_moment(coupon.issue_end_at),
         "valid until": shown_moment(coupon.valid_until) if coupon.valid_until else "-",
-        "discount": coupon.discount_amount,
+        "benefit": _given(coupon),
         "min amount": coupon.min_available_amount,
         "rehearsal": "yes" if coupon.rehearsal else "no",
     }
+
+
+def _given(coupon: Coupon) -> str:
+    if coupon.benefit == AMOUNT:
+        return f"{coupon.discount_amount} won off"
+    if coupon.benefit == PERCENT:
+        return f"{coupon.discount_percent}% off, cap {coupon.discount_cap or '-'}"
+    return f"{coupon.benefit}: {coupon.benefit_words}"
 
 
 @coupons.command("pause")

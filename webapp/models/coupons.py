@@ -7,9 +7,14 @@ from sqlalchemy import BigInteger, CheckConstraint, Index, Row, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.models.columns import NEVER_REUSED, Id, Identifier, UTCDateTime, utcnow
+from webapp.models.content import PICTURE_NAME_LENGTH
 from webapp.stores.sql import Base
 
 TITLE_LENGTH = 100
+BENEFIT_LENGTH = 60
+"""The most characters of what a gift is, or of a benefit in words."""
+AMOUNT, PERCENT, GIFT, WORDS = "amount", "percent", "gift", "words"
+"""The kinds of a benefit."""
 DRAFT, LIVE, PAUSED, CLOSED = "draft", "live", "paused", "closed"
 STATUSES = (DRAFT, LIVE, PAUSED, CLOSED)
 
@@ -37,16 +42,27 @@ class Coupon(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     title: Mapped[str] = mapped_column(String(TITLE_LENGTH))
+    # The title in English; empty, the other one is shown in both languages.
+    title_en: Mapped[str] = mapped_column(String(TITLE_LENGTH), default="")
     type: Mapped[str] = mapped_column(Identifier(32), default="first_come_first_served")
     total_quantity: Mapped[int | None] = mapped_column(BigInteger)
     issued_quantity: Mapped[int] = mapped_column(BigInteger, default=0)
+    # What it gives; `webapp.sale.benefit` says which of the fields below belong to which kind.
+    benefit: Mapped[str] = mapped_column(Identifier(10), default=AMOUNT)
     discount_amount: Mapped[int] = mapped_column(BigInteger, default=0)
+    discount_percent: Mapped[int] = mapped_column(default=0)
+    # The most won that the percentage takes off; None for no cap.
+    discount_cap: Mapped[int | None] = mapped_column(BigInteger)
+    benefit_words: Mapped[str] = mapped_column(String(BENEFIT_LENGTH), default="")
+    benefit_words_en: Mapped[str] = mapped_column(String(BENEFIT_LENGTH), default="")
     min_available_amount: Mapped[int] = mapped_column(BigInteger, default=0)
     issue_start_at: Mapped[datetime] = mapped_column(UTCDateTime)
     issue_end_at: Mapped[datetime] = mapped_column(UTCDateTime)
     valid_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
     status: Mapped[str] = mapped_column(Identifier(10), default=LIVE)
     rehearsal: Mapped[bool] = mapped_column(default=False)
+    # The name of a row of `pictures`. No foreign key: its check would wait for a coupon's row that others hold.
+    picture: Mapped[str | None] = mapped_column(Identifier(PICTURE_NAME_LENGTH))
     epoch: Mapped[int] = mapped_column(default=0)
     epoch_mark: Mapped[int | None] = mapped_column(BigInteger)
     revision: Mapped[int] = mapped_column(BigInteger, default=0)

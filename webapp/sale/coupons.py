@@ -5,14 +5,26 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import redis
-from flask_babel import LazyString
 from flask_babel import lazy_gettext as _
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from webapp.line.line import Line
 from webapp.line.types import Gate
-from webapp.models import CLOSED, DRAFT, LIVE, PAUSED, STATUSES, TITLE_LENGTH, Coupon, CouponRow, utcnow
+from webapp.models import (
+    AMOUNT,
+    CLOSED,
+    DRAFT,
+    LIVE,
+    PAUSED,
+    STATUSES,
+    TITLE_LENGTH,
+    Coupon,
+    CouponRow,
+    utcnow,
+)
+from webapp.sale import benefit
+from webapp.sale.benefit import Message
 from webapp.sale.locking import CouponLock, locked_coupon
 from webapp.sale.outcomes import Refused
 from webapp.sale.publishing import publish
@@ -24,7 +36,6 @@ from webapp.values.amounts import MOST
 from webapp.values.moments import EARLIEST, SEOUL
 from webapp.values.texts import one_line
 
-Message: TypeAlias = str | LazyString
 Step: TypeAlias = tuple[tuple[str, ...], str]
 """The statuses from which it can be taken, and the status after it."""
 STEPS: dict[str, Step] = {
@@ -39,16 +50,18 @@ NOT_POSSIBLE = _("The coupon's status has changed meanwhile; this step is not po
 TERMS = (
     "title",
     "total_quantity",
-    "discount_amount",
+    "benefit",
+    *benefit.NOTHING,
     "min_available_amount",
     "issue_start_at",
     "issue_end_at",
     "valid_until",
 )
 """The fields that a form of the console carries."""
-FIELDS = frozenset({*TERMS, "status"})
+FIELDS = frozenset({*TERMS, "title_en", "status"})
+ONE_LINE = ("title", "title_en", "benefit_words", "benefit_words_en")
 NO_WORSE: dict[str, Callable[[Any, Any], bool]] = {
-    "discount_amount": lambda now, then: then >= now,
+    **benefit.NO_WORSE,
     "min_available_amount": lambda now, then: then <= now,
     "valid_until": lambda now, then: then is None or (now is not None and then >= now),
 }
@@ -56,8 +69,10 @@ NO_WORSE: dict[str, Callable[[Any, Any], bool]] = {
 
 PROMISED = NO_WORSE.keys() | {"issue_start_at"}
 DEFAULTS = {
+    "title_en": "",
     "total_quantity": None,
-    "discount_amount": 0,
+    "benefit": AMOUNT,
+    **benefit.NOTHING,
     "min_available_amount": 0,
     "valid_until": None,
     "status": LIVE,
@@ -81,12 +96,14 @@ class InvalidField(ValueError):
 def create_coupon(*, rehearsal: bool = False, sent: Sent | None = None, **fields: Any) -> int:
     """Create a coupon, open its line in Redis unless it is a draft, and return its id.
 
-    Fields: title, issue_start_at, issue_end_at (aware datetimes); total_quantity (None = unlimited), discount_amount,
-    min_available_amount (won), valid_until, status. Raises InvalidField and creates nothing when one breaks a rule, and
-    SentBefore when the form that was `sent` has made a coupon already. redis.RedisError after the commit leaves the
-    coupon created, and the sweeper publishes it. A caller that needs the id in any case creates a draft first.
+    Fields: title, title_en, issue_start_at, issue_end_at (aware datetimes), total_quantity (None = unlimited), benefit
+    and the fields of its kind (`webapp.sale.benefit`), min_available_amount (won), valid_until, status. Raises
+    InvalidField and creates nothing when one breaks a rule, and SentBefore when the form that was `sent` has made a
+    coupon already. redis.RedisError after the commit leaves the coupon created, and the sweeper publishes it. A caller
+    that needs the id in any case creates a draft first.
     """
     values = DEFAULTS | _known(fields)
+    values |= benefit.cleared(values)
     _validate(values, FIELDS, issued=0)
     coupon_id = _insert(values | {"rehearsal": rehearsal}, sent)
     publish(coupon_id)
@@ -126,7 +143,7 @@ def change_coupon(coupon_id: int, *, step: str | None = None, **fields: Any) -> 
         coupon = lock.coupon
         if coupon is None:
             raise LookupError(coupon_id)
-        changed = {name: value for name, value in fields.items() if value != getattr(coupon, name)}
+        changed = _changed(coupon, fields)
         _validate_change(coupon, changed, STEPS if step is None else {step: STEPS[step]})
         _keep_promises(lock, changed, gate)
         if changed:
@@ -137,6 +154,12 @@ def change_coupon(coupon_id: int, *, step: str | None = None, **fields: Any) -> 
     except SQLAlchemyError as error:
         # The change stands: an error of SQL from here would say that it does not.
         raise Refused("busy") from error
+
+
+def _changed(coupon: CouponRow, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that differ from the row, where those of other kinds of benefit say nothing."""
+    fields = {**fields, **benefit.cleared({"benefit": coupon.benefit, **fields})}
+    return {name: value for name, value in fields.items() if value != getattr(coupon, name)}
 
 
 def coupon_by_id(coupon_id: int) -> Coupon | None:
@@ -194,8 +217,8 @@ def _keep_promises(lock: CouponLock, changed: Mapping[str, Any], gate: Gate | No
 def _broken_promise(coupon: CouponRow, name: str) -> Message:
     """Return why the field cannot become worse, with the promised value."""
     now = getattr(coupon, name)
-    if name == "discount_amount":
-        return _("A discount of %(now)s won was promised; it cannot be less.", now=f"{now:,}")
+    if broken := benefit.broken_promise(coupon, name):
+        return broken
     if name == "min_available_amount":
         return _("A least purchase of %(now)s won was promised; it cannot be more.", now=f"{now:,}")
     if now is None:
@@ -208,10 +231,10 @@ def _korean(moment: datetime) -> str:
 
 
 def _known(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields with a clean title. Raises TypeError for an unknown field."""
+    """Return the fields with clean texts. Raises TypeError for an unknown field."""
     if unknown := fields.keys() - FIELDS:
         raise TypeError(f"unknown fields {sorted(unknown)}")
-    return fields | ({"title": one_line(fields["title"])} if "title" in fields else {})
+    return fields | {name: one_line(fields[name]) for name in ONE_LINE if name in fields}
 
 
 def _validate_change(coupon: CouponRow, changed: dict[str, Any], steps: Mapping[str, Step]) -> None:
@@ -227,6 +250,10 @@ def _validate_change(coupon: CouponRow, changed: dict[str, Any], steps: Mapping[
 def _validate(values: Mapping[str, Any], names: Collection[str], *, issued: int) -> None:
     if "title" in names and not 1 <= len(values["title"]) <= TITLE_LENGTH:
         raise InvalidField("title", _("Give a title of 1 to %(most)s characters.", most=TITLE_LENGTH))
+    if "title_en" in names and len(values["title_en"]) > TITLE_LENGTH:
+        raise InvalidField("title_en", _("Write %(most)s characters at most.", most=TITLE_LENGTH))
+    if (benefit.NO_WORSE.keys() & set(names)) and (wrong := benefit.wrong_benefit(values)):
+        raise InvalidField(*wrong)
     if "total_quantity" in names and values["total_quantity"] is not None:
         _check_quota(values["total_quantity"], issued)
     for name in ("discount_amount", "min_available_amount"):

@@ -8,13 +8,13 @@ from sqlalchemy import ColumnElement, Row, Select, func, select
 
 from webapp.line.results import revoked_reason
 from webapp.models import Coupon, CouponIssue, Revocation, utcnow
+from webapp.sale.benefit import WORTH, Worth
 from webapp.sale.outcomes import Refused, Ticket, is_revoked
 from webapp.stores.sql import db
 
 OFFER = (
     Coupon.id.label("coupon_id"),
-    Coupon.title,
-    Coupon.discount_amount,
+    *WORTH,
     Coupon.min_available_amount,
     Coupon.valid_until,
 )
@@ -32,8 +32,8 @@ def state_of_issue(
     return "expired" if valid_until is not None and valid_until <= utcnow() else "usable"
 
 
-@dataclass(frozen=True)
-class Held:
+@dataclass(frozen=True, kw_only=True)
+class Held(Worth):
     """A coupon that somebody holds or held. The id is that of the issue, also after it was revoked.
 
     `at` is when it was used or revoked, or until when it can or could be used.
@@ -41,8 +41,6 @@ class Held:
 
     id: int | None
     coupon_id: int
-    title: str
-    discount_amount: int
     min_available_amount: int
     code: str
     issued_at: datetime

@@ -10,6 +10,7 @@ from sqlalchemy.orm import aliased
 from webapp.line.results import revoked_reason
 from webapp.models import REASON_LENGTH, Coupon, CouponIssue, LineEvent, Revocation, UndoneUse, User, utcnow
 from webapp.sale import publishing
+from webapp.sale.benefit import Worth
 from webapp.sale.codes import readings
 from webapp.sale.held import OFFER, state_of_issue
 from webapp.sale.locking import CouponLock, locked_coupon
@@ -32,8 +33,8 @@ class Unchanged(Exception):
         self.code = code
 
 
-@dataclass(frozen=True)
-class Code:
+@dataclass(frozen=True, kw_only=True)
+class Code(Worth):
     """A code as operators see it: state is usable, used, expired or revoked.
 
     `holder` is an e-mail address, `by` that of the operator who used it or took it back; None for a deleted account
@@ -43,8 +44,6 @@ class Code:
     code: str
     state: str
     coupon_id: int
-    title: str
-    discount_amount: int
     min_available_amount: int
     valid_until: datetime | None
     holder: str | None

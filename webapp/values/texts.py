@@ -1,4 +1,4 @@
-"""Texts of one line as people type them: titles, names, reasons, figures.
+"""Texts as people type them: titles, names, reasons and figures in one line, descriptions in several.
 
 Visible characters are kept. Control characters, characters that show nothing, and characters that turn the direction of
 the text after them are removed.
@@ -53,9 +53,23 @@ def one_line(text: str | None) -> str:
     return " ".join("".join(_carried(text)).split())
 
 
+def many_lines(text: str | None) -> str:
+    """Return the visible characters of a text of several lines, each as `one_line` cleans it, indented as it was.
+
+    Not more than one empty line in a row stays, and none at either end. A repeat changes nothing.
+    """
+    lines = [_indented(line) for line in re.split(r"\r\n|\r|\n", text or "")]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
+
+
 def figures(text: str | None) -> str:
     """Return the text of a field for figures, with full-width characters of a Korean keyboard as ASCII."""
     return one_line(text).translate(NARROW)
+
+
+def _indented(line: str) -> str:
+    rest = one_line(line)
+    return " " * (len(line) - len(line.lstrip(" "))) + rest if rest else ""
 
 
 def _carried(text: str) -> Iterator[str]:

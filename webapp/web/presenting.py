@@ -17,6 +17,8 @@ from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
 from webapp.line.results import REVOKED
+from webapp.models import AMOUNT, GIFT, PERCENT, Coupon
+from webapp.sale.benefit import Worth
 from webapp.sale.codes import grouped
 from webapp.sale.outcomes import LineStatus, Ticket, is_revoked
 from webapp.values.moments import SEOUL
@@ -38,7 +40,15 @@ EXACT_PATTERNS = {"ko": "y년 M월 d일 (E) HH:mm:ss.S", "en": "MMM d, y (E), HH
 
 def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(
-        won=won, when=when, exact=exact, moment=moment, grouped=grouped, thousands=thousands, live=live
+        titled=titled,
+        gives=gives,
+        won=won,
+        when=when,
+        exact=exact,
+        moment=moment,
+        grouped=grouped,
+        thousands=thousands,
+        live=live,
     )
     app.jinja_env.filters.update(
         qr=qr, barcode=barcode, revoked_for=lambda reason: reason.removeprefix(REVOKED)
@@ -71,6 +81,27 @@ def language_for(chosen: str | None, accepted: str | None) -> str:
 @lru_cache(MOST_ACCEPTED)
 def _accepted_language(header: str) -> str:
     return parse_accept_header(header, LanguageAccept).best_match(LANGUAGES) or KOREAN
+
+
+def titled(coupon: Coupon | Worth) -> str:
+    """Return the title in the visitor's language, or the one that there is."""
+    return (coupon.title_en if str(get_locale()) == "en" else "") or coupon.title
+
+
+def gives(coupon: Coupon | Worth) -> str:
+    """Return in the visitor's language what the coupon gives, or "" when it names no benefit."""
+    if coupon.benefit == AMOUNT:
+        return str(_("%(amount)s off", amount=won(coupon.discount_amount))) if coupon.discount_amount else ""
+    if coupon.benefit == PERCENT:
+        return _percentage(coupon.discount_percent, coupon.discount_cap)
+    words = (coupon.benefit_words_en if str(get_locale()) == "en" else "") or coupon.benefit_words
+    return str(_("Gift: %(what)s", what=words)) if coupon.benefit == GIFT else words
+
+
+def _percentage(percent: int, cap: int | None) -> str:
+    if cap is None:
+        return str(_("%(percent)s%% off", percent=percent))
+    return str(_("%(percent)s%% off, up to %(cap)s", percent=percent, cap=won(cap)))
 
 
 def won(amount: int) -> str:

@@ -53,7 +53,7 @@ def index() -> str:
     gates = _gates(coupons[:PER_PAGE])
     return render_template(
         "admin/index.html",
-        rows=[(coupon, _phase(coupon), (gates or {}).get(coupon.id)) for coupon in coupons[:PER_PAGE]],
+        rows=[(coupon, (gates or {}).get(coupon.id)) for coupon in coupons[:PER_PAGE]],
         line_answers=gates is not None,
         total=db.session.scalar(select(func.count(Coupon.id))),
         newer=page - 1,
@@ -149,7 +149,6 @@ def _page(coupon: Coupon, *, edit: EditCoupon | None = None, quota_form: QuotaFo
     return render_template(
         "admin/show.html",
         coupon=coupon,
-        phase=_phase(coupon),
         steps=steps_from(coupon.status),
         gate=gate,
         line_answers=gates is not None,
@@ -177,7 +176,8 @@ def _rules(policy: Policy) -> tuple[str, int | None, int, int]:
     return policy.status, policy.quota, policy.opens_at_ms, policy.closes_at_ms
 
 
-def _phase(coupon: Coupon) -> str:
+@bp.app_template_filter()
+def phase(coupon: Coupon) -> str:
     """Return the status, or for a live coupon the state that follows from it now."""
     if coupon.status != LIVE:
         return coupon.status

@@ -7,11 +7,22 @@ from typing import Any
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _
 from flask_wtf import FlaskForm
-from wtforms import BooleanField, DateTimeLocalField, HiddenField, IntegerField, StringField
+from wtforms import BooleanField, DateTimeLocalField, HiddenField, IntegerField, SelectField, StringField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import DataRequired, InputRequired, Length, ValidationError
 from wtforms.widgets import TextInput
 
-from webapp.models import REASON_LENGTH, TITLE_LENGTH, Coupon, utcnow
+from webapp.models import (
+    AMOUNT,
+    BENEFIT_LENGTH,
+    GIFT,
+    PERCENT,
+    REASON_LENGTH,
+    TITLE_LENGTH,
+    WORDS,
+    Coupon,
+    utcnow,
+)
 from webapp.sale.coupons import TERMS
 from webapp.sale.submissions import Sent, new_token
 from webapp.values.amounts import MOST, read_amount
@@ -67,6 +78,11 @@ def either_number_or_unlimited(form: FlaskForm, field: WholeNumber) -> None:
         raise ValidationError(gettext("Give a number, or choose unlimited."))
 
 
+_SHORT = Length(max=BENEFIT_LENGTH, message=_("This is too long."))
+NO_AMOUNT = ("discount_amount", "discount_percent", "min_available_amount")
+"""The amounts that are 0 when they are left empty."""
+
+
 class CouponForm(FlaskForm):  # type: ignore[misc]
     title = StringField(
         _("Title"),
@@ -78,7 +94,26 @@ class CouponForm(FlaskForm):  # type: ignore[misc]
     )
     total_quantity = WholeNumber(_("Quota"), validators=[either_number_or_unlimited])
     unlimited = BooleanField(_("Unlimited"))
+    benefit = SelectField(
+        _("Benefit"),
+        choices=[
+            SelectChoice(AMOUNT, _("An amount off")),
+            SelectChoice(PERCENT, _("A percentage off")),
+            SelectChoice(GIFT, _("A gift")),
+            SelectChoice(WORDS, _("Something else, in words")),
+        ],
+        default=AMOUNT,
+    )
     discount_amount = WholeNumber(_("Discount (won)"))
+    discount_percent = WholeNumber(_("Discount (%)"))
+    discount_cap = WholeNumber(_("At most (won)"), description=_("Empty: the discount has no cap."))
+    benefit_words = StringField(_("What people get"), filters=[one_line], validators=[_SHORT])
+    benefit_words_en = StringField(
+        _("What people get, in English"),
+        description=_("Empty: the words above are shown in English, too."),
+        filters=[one_line],
+        validators=[_SHORT],
+    )
     min_available_amount = WholeNumber(_("Least purchase (won)"))
     issue_start_at = KoreanTime(_("Opens at"), validators=[InputRequired(_("Give a date and time."))])
     past_start = StringField(_("It may open at once"))
@@ -101,11 +136,12 @@ class CouponForm(FlaskForm):  # type: ignore[misc]
     def terms(self) -> dict[str, Any]:
         """Return the fields as `webapp.sale.coupons` takes them; an empty amount is 0."""
         values = {name: self[name].data for name in TERMS}
-        return values | {name: values[name] or 0 for name in ("discount_amount", "min_available_amount")}
+        return values | {name: values[name] or 0 for name in NO_AMOUNT}
 
     def typed(self) -> dict[str, str]:
         """Return the texts of the fields, to be compared with those that the page showed."""
-        texts = {name: str(self[name]._value()) for name in TERMS}
+        texts = {name: str(self[name]._value()) for name in TERMS if name != "benefit"}
+        texts["benefit"] = str(self.benefit.data)
         return texts | ({"total_quantity": UNLIMITED} if self.unlimited.data else {})
 
 
@@ -146,9 +182,15 @@ class EditCoupon(CouponForm):
             self.issue_start_at.render_kw = {"readonly": True}
             self.issue_start_at.description = _("It has opened: the start stays.")
         if promised:
-            self.discount_amount.description = _("Promised to people already: it can only become more.")
+            self._explain_promised_benefit()
             self.min_available_amount.description = _("Promised to people already: it can only become less.")
             self.valid_until.description = _("Promised to people already: later, or empty for no end.")
+
+    def _explain_promised_benefit(self) -> None:
+        for name in ("discount_amount", "discount_percent", "discount_cap"):
+            self[name].description = _("Promised to people already: it can only become more.")
+        for name in ("benefit", "benefit_words"):
+            self[name].description = _("Promised to people already: it stays.")
 
 
 class QuotaForm(FlaskForm):  # type: ignore[misc]

@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 
 from webapp.models import CLOSED, DRAFT, Coupon, utcnow
 from webapp.sale import claims, held
+from webapp.sale.benefit import Worth, worth_of
 from webapp.sale.coupons import coupon_by_id
 from webapp.sale.held import Held
 from webapp.sale.outcomes import LineStatus, Refused, Ticket
@@ -26,13 +27,11 @@ MOST_SHOWN = 100
 NOTICES = frozenset({"not_open", "already", "bad_csrf"})
 
 
-@dataclass(frozen=True)
-class Offer:
+@dataclass(frozen=True, kw_only=True)
+class Offer(Worth):
     """A coupon as people see it."""
 
     id: int
-    title: str
-    discount_amount: int
     min_available_amount: int
     total_quantity: int | None
     opens_at: datetime
@@ -138,8 +137,7 @@ def _offer(coupon: Coupon, state: str, issued: int) -> Offer:
     quota = coupon.total_quantity
     return Offer(
         id=coupon.id,
-        title=coupon.title,
-        discount_amount=coupon.discount_amount,
+        **worth_of(coupon),
         min_available_amount=coupon.min_available_amount,
         total_quantity=quota,
         opens_at=coupon.issue_start_at,
