@@ -1,4 +1,4 @@
-"""The cost of each thing in CPU time, by process: the figures that `webapp/cli/capacity.py` calculates with.
+"""The cost of each thing in CPU time, by process: the figures that `webapp/sale/capacity.py` calculates with.
 
 CPU time is measured instead of throughput, because a busy machine changes it little.
 """

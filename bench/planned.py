@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from bench.measure import Figures, Table
 from bench.stage import Stage
 from jobs.rehearsal import rehearsal
-from webapp.cli import capacity
+from webapp.sale import capacity
 
 USERS, QUOTA, CORES, ROUNDS = 20_000, 10_000, 2, 3
 DRIVER_US = 24.0

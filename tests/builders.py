@@ -1,9 +1,12 @@
 """What tests start from: accounts, coupons, somebody who is signed in, and what fails when it is called."""
 
 import itertools
+import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from html import unescape
 from typing import Any, NoReturn
 
 from flask import Flask, session
@@ -12,10 +15,13 @@ from flask_login import login_user
 from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy import insert, select
 
+from jobs.worker import make_worker
 from webapp.accounts.passwords import UNUSABLE, hash_password
 from webapp.accounts.visitor import visitor_of
 from webapp.models import USER, User, utcnow
 from webapp.sale.coupons import create_coupon
+from webapp.stores.queue import SWEEPER_ALIVE_KEY
+from webapp.stores.script_redis import line_redis
 from webapp.stores.sql import db
 
 _serial = itertools.count(1)
@@ -113,3 +119,23 @@ def signed_in_session(app: Flask, user: User | int, environ: dict[str, Any]) -> 
 
 def _signed_token(app: Flask, token: str) -> str:
     return URLSafeTimedSerializer(app.secret_key, salt="wtf-csrf-token").dumps(token)
+
+
+@contextmanager
+def at_work() -> Iterator[None]:
+    """Have a worker listen and a sweeper have swept, as the checks before going live want it."""
+    worker = make_worker()
+    worker.register_birth()
+    line_redis().set(SWEEPER_ALIVE_KEY, "1")
+    yield
+    worker.register_death()
+    line_redis().delete(SWEEPER_ALIVE_KEY)
+
+
+def live_form(page: str) -> dict[str, Any]:
+    """Return the form that goes live as a browser sends it with every warning confirmed, from the page of checks."""
+    seen = re.search(r'name="seen" value="([^"]*)"', page)
+    return {
+        "seen": unescape(seen[1]) if seen else "",
+        "confirm": re.findall(r'name="confirm" value="(\w+)"', page),
+    }

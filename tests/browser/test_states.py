@@ -370,6 +370,26 @@ def operations_of_a_coupon(visit: Visit) -> None:
     visit.page.goto(f"/admin/coupons/{coupon}")
 
 
+def checks_before_going_live(visit: Visit) -> None:
+    _become_operator(visit)
+    coupon = visit.coupon(status="draft", opens_in=DAY, closes_in=2 * DAY)
+    visit.page.goto(f"/admin/coupons/{coupon}/check")
+
+
+def checks_that_block(visit: Visit) -> None:
+    _become_operator(visit)
+    visit.page.goto(f"/admin/coupons/{visit.coupon(status='draft', quota=0)}/check")
+
+
+def changed_before_going_live(visit: Visit) -> None:
+    _become_operator(visit)
+    coupon = visit.coupon(status="draft", opens_in=DAY, closes_in=2 * DAY)
+    visit.page.goto(f"/admin/coupons/{coupon}/check")
+    change_coupon(coupon, total_quantity=1000)
+    visit.page.locator("main form[method=post] button").click()
+    visit.page.get_by_role("alert").wait_for()
+
+
 def code_to_check(visit: Visit) -> None:
     coupon = decided(claimed(visit))
     code = claims.standing(coupon, visit.user).code
@@ -499,6 +519,9 @@ STATES: dict[State, tuple[str, str]] = {
     wrong_kind_of_request: ("이 주소는 다른 방식으로 열어야 해요", "another kind of request"),
     operations: ("쿠폰과 대기열", "Coupons and their lines"),
     operations_of_a_coupon: ("수량", "Quota"),
+    checks_before_going_live: ("하나씩 확인해 주세요", "Look at each of these"),
+    checks_that_block: ("아직 공개할 수 없어요", "It cannot go live yet"),
+    changed_before_going_live: ("다른 운영자가 내용을 바꿨어요", "Another operator has changed it"),
     code_to_check: ("쓸 수 있는 코드예요", "This code can be used"),
     code_used: ("방금 사용 처리했어요", "Used just now"),
     code_used_before: ("이미 사용된 코드예요", "This code was used before"),

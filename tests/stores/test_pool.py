@@ -12,10 +12,10 @@ from deploy.processes import free_port, wait_until
 from deploy.stores import Valkey
 from tests.faults.proxy import Proxy
 from tests.redises import REDISES, program
+from webapp.sale.condition import PROBE_KEY, PROBE_MS, REDIS_SAYS, in_words
 from webapp.stores.malformed import is_malformed
 from webapp.stores.pool import Demoted
 from webapp.stores.script_redis import ScriptRedis, connect_redis
-from webapp.web.health import PROBE_KEY, PROBE_MS, REDIS_SAYS, _in_words
 
 OPENED = 5
 SERVED_S = 20
@@ -153,12 +153,12 @@ def test_a_replica_that_stays_one_is_an_error_that_names_it(pair):
     for write in WRITES.values():
         with pytest.raises(Demoted) as raised:
             write(pair.client)
-        assert _in_words(raised.value, REDIS_SAYS) == "read only"
+        assert in_words(raised.value, REDIS_SAYS) == "read only"
     pair.old.execute_command("REPLICAOF", "127.0.0.1", "1")
     pair.old.config_set("replica-serve-stale-data", "no")
     with pytest.raises(Demoted) as raised:
         pair.client.get("who")
-    assert _in_words(raised.value, REDIS_SAYS) == "its master is away"
+    assert in_words(raised.value, REDIS_SAYS) == "its master is away"
 
 
 def test_a_reply_that_was_not_read_is_no_reply_to_the_next_script(valkey):

@@ -18,7 +18,6 @@ from webapp.sale import admission, claims, coupons
 from webapp.sale.coupons import TERMS, InvalidField, change_coupon
 from webapp.stores.script_redis import connect_redis, line_redis
 from webapp.stores.sql import db
-from webapp.values.moments import write_moment
 from webapp.values.texts import one_line
 from webapp.web.admin import coupons as admin_coupons
 from webapp.web.security import csrf
@@ -172,7 +171,7 @@ def test_a_new_coupon_is_a_draft_stored_as_typed_in_korean_time_and_opens_when_i
     assert coupon.issue_start_at == datetime(2030, 1, 1, 1, tzinfo=UTC)
     assert coupon.issue_end_at == datetime(2030, 1, 1, 2, tzinfo=UTC)
     assert Line(line_redis(), coupon.id).gate() is None
-    post(operator, f"/admin/coupons/{coupon.id}/publish")
+    change_coupon(coupon.id, step="publish")
     assert Line(line_redis(), coupon.id).gate().policy.quota == 1000
 
 
@@ -182,7 +181,7 @@ def test_a_draft_has_no_line_until_it_is_published(operator):
     assert (coupon.status, coupon.total_quantity) == ("draft", None)
     assert Line(line_redis(), coupon.id).gate() is None
     assert operator.get(f"/admin/coupons/{coupon.id}").status_code == 200
-    assert post(operator, f"/admin/coupons/{coupon.id}/publish").status_code == 303
+    change_coupon(coupon.id, step="publish")
     assert row(coupon.id).status == "live"
     assert Line(line_redis(), coupon.id).gate().policy.status == "live"
 
@@ -304,12 +303,8 @@ def test_nonsense_in_the_hidden_field_is_no_error(operator, shown):
         ("live", "close", "closed"),
         ("paused", "close", "closed"),
         ("closed", "resume", "live"),
-        ("draft", "publish", "live"),
-        ("live", "publish", "live"),
         ("live", "resume", "live"),
         ("closed", "close", "closed"),
-        ("paused", "publish", "paused"),
-        ("closed", "publish", "closed"),
         ("closed", "pause", "closed"),
         ("draft", "resume", "draft"),
         ("draft", "pause", "draft"),
@@ -318,8 +313,7 @@ def test_nonsense_in_the_hidden_field_is_no_error(operator, shown):
 )
 def test_the_steps(operator, status, step, then):
     coupon = make_coupon(status=status)
-    told = write_moment(row(coupon).issue_start_at)
-    assert post(operator, f"/admin/coupons/{coupon}/{step}", past_start=told).status_code == 303
+    assert post(operator, f"/admin/coupons/{coupon}/{step}").status_code == 303
     assert row(coupon).status == then
     gate = Line(line_redis(), coupon).gate()
     assert (gate.policy.status if gate else "draft") == then
@@ -387,25 +381,6 @@ def test_other_fields_of_a_coupon_that_has_opened_are_saved_without_a_question(o
     assert row(coupon).title == "New"
 
 
-def test_publishing_a_draft_whose_start_has_passed_asks_first(operator):
-    coupon = make_coupon(status="draft")
-    path = f"/admin/coupons/{coupon}/publish"
-    for other in ({}, {"past_start": "y"}, {"past_start": "2020-01-01T10:00:00"}):
-        answer = post(operator, path, **other)
-        assert (answer.status_code, answer.location) == (303, path)
-        assert row(coupon).status == "draft"
-    told = re.search(r'name="past_start" value="([^"]+)"', operator.get(path).text)[1]
-    assert post(operator, path, past_start=told).location == f"/admin/coupons/{coupon}"
-    assert row(coupon).status == "live"
-
-
-def test_a_draft_that_was_kept_too_long_says_what_publishing_means(operator):
-    ended = make_coupon(status="draft", opens_in=-60, closes_in=-30)
-    operator.get("/language/en")
-    assert "Its end has passed" in operator.get(f"/admin/coupons/{ended}/publish").text
-    assert "opens at once" in operator.get(f"/admin/coupons/{make_coupon(status='draft')}/publish").text
-
-
 @pytest.mark.parametrize(
     ("field", "typed", "stored"),
     [
@@ -433,7 +408,10 @@ POSSIBLE = {
 def test_the_page_offers_exactly_the_steps_that_are_possible(operator, status):
     coupon = make_coupon(status=status)
     page = operator.get(f"/admin/coupons/{coupon}").text
-    offered = set(re.findall(rf'"/admin/coupons/{coupon}/(publish|pause|resume|close)"', page))
+    offered = set(
+        re.findall(rf'"/admin/coupons/{coupon}/(check|pause|resume|close)"', page.split("</nav>")[-1])
+    )
+    offered = {"publish" if step == "check" else step for step in offered}
     assert offered == POSSIBLE[status]
 
 
@@ -542,13 +520,6 @@ class TestWithoutRedis:
         page = self.post(f"/admin/coupons/{self.coupon}/quota", total_quantity="9")
         assert self.notice(app) in page
         assert row(self.coupon).total_quantity == 9
-
-    def test_a_coupon_is_published_and_the_page_says_that_the_line_follows(self, app):
-        self.post("/admin/coupons/new", **FORM)
-        draft = db.session.scalars(select(Coupon).where(Coupon.id != self.coupon)).one()
-        assert draft.status == "draft"
-        assert self.notice(app) in self.post(f"/admin/coupons/{draft.id}/publish")
-        assert row(draft.id).status == "live"
 
     def notice(self, app) -> str:
         with app.test_request_context():

@@ -17,11 +17,11 @@ from jobs.worker import make_worker
 from tests.builders import make_coupon, make_user, sign_in
 from tests.conftest import on_sqlite
 from tests.web.test_errors import NOBODY
+from webapp.sale.condition import PROBE_KEY, PROBE_MS, REDIS_SAYS, clock_in_words, in_words
 from webapp.stores.queue import SWEEPER_ALIVE_KEY, bell_queue
 from webapp.stores.script_redis import line_redis
 from webapp.stores.sql import db
 from webapp.stores.swallowed import swallow
-from webapp.web.health import PROBE_KEY, PROBE_MS, REDIS_SAYS, _clock_in_words, _in_words
 
 NO_SQL = "sqlite:////no/such/directory/x.db"
 
@@ -215,7 +215,7 @@ def test_a_redis_that_is_held_up_by_a_script_is_not_ready(changed, limited):
     ],
 )
 def test_what_redis_says_is_put_in_words(error, said):
-    assert _in_words(error, REDIS_SAYS) == said
+    assert in_words(error, REDIS_SAYS) == said
 
 
 @on_sqlite
@@ -251,7 +251,7 @@ def test_a_clock_of_redis_that_was_put_back_is_named_and_nobody_is_sent_away(cli
     ],
 )
 def test_a_clock_that_is_apart_from_that_of_the_host_is_named(apart_ms, back_ms, said):
-    assert _clock_in_words(apart_ms, back_ms) == said
+    assert clock_in_words(apart_ms, back_ms) == said
 
 
 @on_sqlite

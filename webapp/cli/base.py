@@ -99,6 +99,9 @@ class Quota(click.ParamType[int | str]):
         return value if value == UNLIMITED else int(AMOUNT.convert(value, param, ctx))
 
 
+SAVED = (
+    "The change is saved, but Redis does not answer. It reaches the line within seconds of Redis coming back."
+)
 UNLIMITED = "unlimited"
 AMOUNT = Whole(0, MOST)
 ID = Whole(1, 2**63 - 1)

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from webapp.cli.base import AMOUNT as ANY_AMOUNT
 from webapp.cli.base import (
     ID,
+    SAVED,
     UNLIMITED,
     Group,
     Moment,
@@ -19,6 +20,7 @@ from webapp.cli.base import (
     shown_moment,
     unknown_coupon,
 )
+from webapp.cli.checks import check, publish
 from webapp.models import AMOUNT, CLOSED, DRAFT, GIFT, LIVE, PAUSED, PERCENT, WORDS, Coupon
 from webapp.sale import claims, redeeming
 from webapp.sale.codes import grouped
@@ -26,10 +28,6 @@ from webapp.sale.coupons import change_coupon, coupon_by_id, create_coupon
 from webapp.sale.outcomes import Refused
 from webapp.stores.sql import db
 from webapp.values.amounts import MOST
-
-SAVED = (
-    "The change is saved, but Redis does not answer. It reaches the line within seconds of Redis coming back."
-)
 
 _UNCHANGED = {
     "unknown": "there is no such code",
@@ -42,6 +40,7 @@ coupons = Group(
     "coupon",
     help="Coupons. A time without an offset is Korean time (Asia/Seoul); Z and +09:00 are understood.",
 )
+coupons.add_command(check)
 
 
 @coupons.command("create")
@@ -70,7 +69,7 @@ coupons = Group(
     type=Moment(end=True),
     help="Until when an issued coupon can be used; a date alone is the end of that day.",
 )
-@click.option("--draft", is_flag=True, help="Do not show it yet; `coupon resume` publishes it.")
+@click.option("--draft", is_flag=True, help="Do not show it yet; `coupon resume` checks and publishes it.")
 def create(
     title: str,
     quota: int | None,
@@ -230,9 +229,14 @@ def pause(coupon_id: int) -> None:
 
 @coupons.command("resume")
 @click.argument("coupon_id", metavar="ID", type=ID)
-def resume(coupon_id: int) -> None:
-    """Bring a paused or closed coupon back, or publish a draft."""
-    _change(coupon_id, status=LIVE)
+@click.option("--although-warned", is_flag=True, help="Publish a draft although checks warn.")
+def resume(coupon_id: int, although_warned: bool) -> None:
+    """Bring a paused or closed coupon back, or publish a draft if no check blocks and none warns."""
+    coupon = coupon_by_id(coupon_id)
+    if coupon is not None and coupon.status == DRAFT:
+        publish(coupon_id, although_warned=although_warned)
+    else:
+        _change(coupon_id, status=LIVE)
 
 
 @coupons.command("close")

@@ -6,8 +6,8 @@ import click
 from flask.cli import with_appcontext
 from werkzeug.utils import import_string
 
-from webapp.cli import capacity
 from webapp.cli.base import AMOUNT, Command, Whole
+from webapp.sale import capacity
 
 DEFAULT_PORT = "8000"
 

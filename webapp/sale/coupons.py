@@ -128,10 +128,17 @@ def steps_from(status: str) -> list[str]:
     return [step for step, (before, _after) in STEPS.items() if status in before]
 
 
-def change_coupon(coupon_id: int, *, step: str | None = None, **fields: Any) -> None:
+def change_coupon(
+    coupon_id: int,
+    *,
+    step: str | None = None,
+    look: Callable[[CouponRow], None] = lambda row: None,
+    **fields: Any,
+) -> None:
     """Change fields of a coupon under its row lock, or take one of STEPS, commit, and rewrite its gate.
 
     A step that another operator's has overtaken breaks a rule: "publish" does not resume what was paused meanwhile.
+    `look` is given the locked row first; when it raises, nothing is changed.
     Raises LookupError for an unknown coupon, and InvalidField when a field breaks a rule: nothing is changed then.
     Rules are also: no quota below the issued number, no terms worse than promised, no other start once the drop has
     opened. A value that stands already breaks no rule. Raises redis.RedisError or Refused(busy) when the gate cannot be
@@ -143,6 +150,7 @@ def change_coupon(coupon_id: int, *, step: str | None = None, **fields: Any) -> 
         coupon = lock.coupon
         if coupon is None:
             raise LookupError(coupon_id)
+        look(coupon)
         changed = _changed(coupon, fields)
         _validate_change(coupon, changed, STEPS if step is None else {step: STEPS[step]})
         _keep_promises(lock, changed, gate)
@@ -206,7 +214,7 @@ def _keep_promises(lock: CouponLock, changed: Mapping[str, Any], gate: Gate | No
     if "issue_start_at" in changed and has_opened(coupon, gate):
         raise InvalidField(
             "issue_start_at",
-            _("It has opened, or is about to: %(now)s stays.", now=_korean(coupon.issue_start_at)),
+            _("It has opened, or is about to: %(now)s stays.", now=korean_time(coupon.issue_start_at)),
         )
     for name, is_no_worse in NO_WORSE.items():
         worse = name in changed and not is_no_worse(getattr(coupon, name), changed[name])
@@ -223,10 +231,11 @@ def _broken_promise(coupon: CouponRow, name: str) -> Message:
         return _("A least purchase of %(now)s won was promised; it cannot be more.", now=f"{now:,}")
     if now is None:
         return _("It was promised without an end; it cannot get one now.")
-    return _("It was promised to be valid until %(now)s; it cannot end before.", now=_korean(now))
+    return _("It was promised to be valid until %(now)s; it cannot end before.", now=korean_time(now))
 
 
-def _korean(moment: datetime) -> str:
+def korean_time(moment: datetime) -> str:
+    """Return date and time in Korea, to the minute."""
     return f"{moment.astimezone(SEOUL):%Y-%m-%d %H:%M}"
 
 

@@ -30,7 +30,6 @@ from webapp.sale.submissions import SentBefore, new_token
 from webapp.stores.script_redis import line_redis
 from webapp.stores.sql import db
 from webapp.stores.swallowed import swallow
-from webapp.values.moments import write_moment
 from webapp.web.admin.forms import EditCoupon, NewCoupon, QuotaForm
 from webapp.web.admin.guard import bp
 
@@ -103,29 +102,20 @@ def quota(coupon_id: int) -> Response | tuple[str, int]:
     return _page(coupon, quota_form=form), 422
 
 
-@bp.get(f"{COUPON}/<any(publish, close):step>")
+@bp.get(f"{COUPON}/<any(close):step>")
 def ask(coupon_id: int, step: str) -> str:
-    coupon = _coupon(coupon_id)
-    start = write_moment(coupon.issue_start_at)
-    return render_template("admin/ask.html", coupon=coupon, step=step, start=start, now=utcnow())
+    return render_template("admin/ask.html", coupon=_coupon(coupon_id), step=step)
 
 
-@bp.post(f"{COUPON}/<any({', '.join(STEPS)}):step>")
+@bp.post(f"{COUPON}/<any({', '.join(STEPS.keys() - {'publish'})}):step>")
 def take(coupon_id: int, step: str) -> Response:
-    coupon = _coupon(coupon_id)
-    if step == "publish" and _opens_unasked(coupon):
-        return redirect(url_for("admin.ask", coupon_id=coupon_id, step=step), 303)
+    """Take a step. A draft is published from the page of checks alone."""
+    _coupon(coupon_id)
     try:
         _change(coupon_id, step=step)
     except InvalidField as error:
         flash(str(error))
     return _back(coupon_id)
-
-
-def _opens_unasked(coupon: Coupon) -> bool:
-    """Say whether publishing would open the coupon at once, and the operator has not confirmed this very start."""
-    asked = request.form.get("past_start") == write_moment(coupon.issue_start_at)
-    return coupon.status == DRAFT and coupon.issue_start_at <= utcnow() and not asked
 
 
 def _coupon(coupon_id: int) -> Coupon:

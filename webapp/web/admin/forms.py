@@ -216,6 +216,16 @@ def shown_moment(moment: datetime) -> str:
     return text.removesuffix(":00") if "." not in text else text[:-3]
 
 
+def write_seen(terms: dict[str, str]) -> str:
+    """Return the terms that a page shows as the text of a hidden field, which `seen_texts` reads again."""
+    return json.dumps(terms)
+
+
+def seen_texts(text: str | None) -> dict[str, str]:
+    """Return the terms in a hidden field. What is no text is left out, and so counts as changed since."""
+    return {name: value for name, value in _object(text).items() if isinstance(value, str)}
+
+
 def _object(text: str | None) -> dict[str, Any]:
     try:
         found = json.loads(text or "{}")

@@ -3,9 +3,9 @@
 import pytest
 from click.testing import CliRunner
 
-from webapp.cli import capacity
-from webapp.cli.capacity import plan
 from webapp.cli.drops import plan_capacity
+from webapp.sale import capacity
+from webapp.sale.capacity import plan
 
 
 def test_more_people_in_the_same_time_take_more_of_everything():

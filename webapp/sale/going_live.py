@@ -1,0 +1,94 @@
+"""Going live: a draft is published when no check blocks and every warning was confirmed."""
+
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from webapp.models import DRAFT, Coupon, CouponRow
+from webapp.sale.coupons import TERMS, change_coupon, coupon_by_id
+from webapp.sale.prospects import Prospect, Rush
+from webapp.sale.readiness import Finding, blocking, findings, warnings
+from webapp.values.moments import write_moment
+
+log = logging.getLogger(__name__)
+
+
+class NotReady(Exception):
+    """A check blocks, or a warning was not confirmed: the draft stays one. `found` is what all checks found."""
+
+    def __init__(self, found: list[Finding]) -> None:
+        super().__init__([finding.check for finding in found])
+        self.found = found
+
+
+class ChangedMeanwhile(Exception):
+    """The draft is not any more as the operator saw it: name of a field → the text of then and the text of now."""
+
+    def __init__(self, changes: dict[str, tuple[str, str]]) -> None:
+        super().__init__(sorted(changes))
+        self.changes = changes
+
+
+def check(coupon_id: int, rush: Rush | None = None) -> list[Finding]:
+    """Return what each check finds of a coupon. Nothing is changed. Raises LookupError for an unknown coupon."""
+    coupon = coupon_by_id(coupon_id)
+    if coupon is None:
+        raise LookupError(coupon_id)
+    return findings(Prospect(coupon, rush or Rush()))
+
+
+def go_live(
+    coupon_id: int,
+    *,
+    by: int | None,
+    seen: Mapping[str, str] | None = None,
+    confirmed: Collection[str] | None = None,
+    rush: Rush | None = None,
+) -> bool:
+    """Publish a draft when nothing blocks, and return whether it was one: a coupon that is live already stays so.
+
+    `by` is the operator, None for a command. `seen` are the terms as the operator saw them (`terms_of`); `confirmed`
+    the warnings that were confirmed, None for all. Raises LookupError; NotReady and ChangedMeanwhile, and nothing is
+    changed; and what `coupons.change_coupon` raises: after its commit redis.RedisError and Refused(busy) leave the
+    coupon live, and the sweeper tells the line.
+    """
+    coupon = coupon_by_id(coupon_id)
+    if coupon is None:
+        raise LookupError(coupon_id)
+    was_draft = coupon.status == DRAFT
+    if was_draft:
+        _raise_if_changed(coupon, seen)
+        found = findings(Prospect(coupon, rush or Rush()))
+        left = [each for each in warnings(found) if confirmed is not None and each.check not in confirmed]
+        if blocking(found) or left:
+            raise NotReady(found)
+    # What was checked is what goes live: another operator may have changed it since.
+    checked = terms_of(coupon)
+    change_coupon(
+        coupon_id, step="publish", look=lambda row: _raise_if_changed(row, checked if was_draft else None)
+    )
+    if was_draft:
+        log.info("coupon %s went live by %s", coupon_id, "a command" if by is None else f"user {by}")
+    return was_draft
+
+
+def terms_of(coupon: Coupon | CouponRow) -> dict[str, str]:
+    """Return the terms of a coupon as texts that can be compared; a term that is not set is empty."""
+    return {name: _text(getattr(coupon, name)) for name in TERMS}
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return (
+        f"{value:,}" if isinstance(value, int) else value if isinstance(value, str) else write_moment(value)
+    )
+
+
+def _raise_if_changed(coupon: Coupon | CouponRow, seen: Mapping[str, str] | None) -> None:
+    if coupon.status != DRAFT or seen is None:
+        return
+    now = terms_of(coupon)
+    changes = {name: (seen.get(name, ""), text) for name, text in now.items() if seen.get(name, "") != text}
+    if changes:
+        raise ChangedMeanwhile(changes)
