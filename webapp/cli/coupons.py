@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from webapp.cli.base import AMOUNT, ID, SAVED, UNLIMITED, Group, Moment, Quota, shown_moment, unknown_coupon
 from webapp.cli.checks import check, publish
+from webapp.cli.drops import rehearse_coupon
 from webapp.models import CLOSED, DRAFT, LIVE, PAUSED, Coupon
 from webapp.sale import claims, redeeming
 from webapp.sale.codes import grouped
@@ -29,6 +30,7 @@ coupons = Group(
     help="Coupons. A time without an offset is Korean time (Asia/Seoul); Z and +09:00 are understood.",
 )
 coupons.add_command(check)
+coupons.add_command(rehearse_coupon)
 
 
 @coupons.command("create")

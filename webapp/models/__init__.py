@@ -5,6 +5,7 @@ from webapp.models.columns import NEVER_REUSED, EmailAddress, Id, Identifier, UT
 from webapp.models.coupons import CLOSED, DRAFT, LIVE, PAUSED, STATUSES, TITLE_LENGTH, Coupon, CouponRow
 from webapp.models.events import LineEvent
 from webapp.models.issues import REASON_LENGTH, CouponIssue, Revocation, UndoneUse
+from webapp.models.rehearsals import Rehearsal
 from webapp.models.submissions import Submission
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Id",
     "Identifier",
     "LineEvent",
+    "Rehearsal",
     "Revocation",
     "Submission",
     "UTCDateTime",
