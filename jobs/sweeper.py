@@ -1,8 +1,8 @@
 """The sweeper: about once a second it publishes every coupon but drafts and those long ended with nobody to serve.
 
-It rings for each line with tickets and no bell, and repeats revocations and ended sessions. So one loop mends a lost
-bell, a lost job, a dead worker, a change of policy that did not reach Redis, and a Redis that lost everything. Any
-number of sweepers may run.
+It rings for each line with tickets and no bell, repeats revocations and ended sessions, and has rehearsals played. So
+one loop mends a lost bell, a lost job, a dead worker, a change of policy that did not reach Redis, and a Redis that
+lost everything. Any number of sweepers may run.
 """
 
 import logging
@@ -18,6 +18,7 @@ import redis
 from sqlalchemy import Row, and_, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from jobs.rehearsal.starting import Rehearsals
 from webapp import create_app
 from webapp.accounts.sessions import ended_sessions
 from webapp.line.line import to_be_served
@@ -97,10 +98,11 @@ def swept_coupons() -> Sequence[Row[Any]]:
 
 def run(stop: threading.Event) -> None:
     """Sweep until `stop` is set. An outage of a store is logged once, and the next sweep tries again."""
-    failing = False
+    failing, rehearsals = False, Rehearsals()
     while not stop.wait(INTERVAL_S):
         try:
             sweep()
+            rehearsals.look()
             failing = False
         except (redis.RedisError, SQLAlchemyError) as error:
             swallow("not swept", error, "the next sweep tries again", again=failing)

@@ -42,6 +42,8 @@ def load() -> dict[str, Any]:
         # Where gunicorn listens, and its processes; deploy/web.py reads them by itself.
         "PORT": read(env.int, "PORT", 8000, validate=Range(min=1, max=65535)),
         "WEB_CONCURRENCY": read(env.int, "WEB_CONCURRENCY", None, validate=Range(min=1, max=1000)),
+        # The web server that a rehearsal from the console plays against; by default the one of this host.
+        "REHEARSAL_URL": read(env.str, "REHEARSAL_URL", None),
         # The hosts under which this site answers, or every host; a dot in front allows all names below.
         "ALLOWED_HOSTS": _allowed_hosts(read(env.str, "ALLOWED_HOSTS", "")),
         # How many proxies in front of gunicorn set X-Forwarded-For and -Proto.

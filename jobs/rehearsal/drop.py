@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 from jobs.rehearsal.crowd import Crowd
 from jobs.rehearsal.load import Answer
@@ -15,7 +16,7 @@ class Drop:
     """One rehearsal: its crowd and the answers. Lists are in the order of the crowd; times are perf_counter()."""
 
     coupon_id: int
-    quota: int
+    quota: int | None
     crowd: Crowd
     address: tuple[str, int]
     claims: list[Answer | None] = field(default_factory=list)
@@ -23,6 +24,12 @@ class Drop:
     rows: list[tuple[float, int]] = field(default_factory=list)
     opened: float = 0.0
     all_known: float = 0.0
+
+    @property
+    def expected(self) -> int:
+        """How many people get a coupon when everything is right."""
+        people = len(self.crowd.user_ids)
+        return people if self.quota is None else min(people, self.quota)
 
     @property
     def numbers(self) -> dict[int, int]:
@@ -36,7 +43,8 @@ class Drop:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The verdict of a rehearsal: whether all was exact, and its figures and checks, line by line."""
+    """The verdict of a rehearsal: whether all was exact, its figures and checks line by line, and some by name."""
 
     ok: bool
     lines: list[str]
+    summary: dict[str, Any] = field(default_factory=dict)

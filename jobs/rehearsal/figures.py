@@ -5,6 +5,7 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from jobs.rehearsal.drop import ROWS_EVERY_S, Drop
 from jobs.rehearsal.load import Answer
@@ -34,6 +35,21 @@ def figures(drop: Drop) -> Iterator[str]:
     yield f"all known      {drop.all_known - drop.opened:.2f} s after the opening"
 
 
+def summary(drop: Drop) -> dict[str, Any]:
+    """Return the figures that an operator's page shows. `tickets_s` and `known_s` are seconds after the opening."""
+    answered = [claim for claim in drop.claims if claim is not None]
+    slowest = _picked([claim.answered - claim.sent for claim in answered]) if answered else None
+    return {
+        "people": len(drop.claims),
+        "expected": drop.expected,
+        "issued": sum(state == "issued" for state in drop.states),
+        "unanswered": len(drop.claims) - len(answered),
+        "answer_ms": slowest and round(slowest[-1] * 1000),
+        "tickets_s": round(max((claim.answered for claim in answered), default=drop.opened) - drop.opened, 2),
+        "known_s": round(drop.all_known - drop.opened, 2),
+    }
+
+
 def _rate(answers: Sequence[Answer], opened: float) -> str:
     if not answers:
         return "none"
@@ -59,8 +75,12 @@ def _row_delays(drop: Drop) -> list[float]:
 def _percentiles(seconds: Sequence[float]) -> str:
     if not seconds:
         return "none"
+    return "p50 {:.0f} ms, p95 {:.0f} ms, p99 {:.0f} ms".format(*(value * 1000 for value in _picked(seconds)))
+
+
+def _picked(seconds: Sequence[float]) -> list[float]:
+    """Return the median, and what 95 % and 99 % are not above."""
     ordered = sorted(seconds)
-    picked = [
+    return [
         ordered[min(len(ordered) - 1, math.ceil(len(ordered) * share) - 1)] for share in (0.5, 0.95, 0.99)
     ]
-    return "p50 {:.0f} ms, p95 {:.0f} ms, p99 {:.0f} ms".format(*(value * 1000 for value in picked))

@@ -4,7 +4,7 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from jobs.rehearsal.crowd import signed_in
 from jobs.rehearsal.drop import ROWS_EVERY_S, Drop, Outcome
-from jobs.rehearsal.figures import figures
+from jobs.rehearsal.figures import figures, summary
 from jobs.rehearsal.load import Answer, send_all
 from webapp.accounts.passwords import UNUSABLE
 from webapp.line.line import Line
@@ -39,39 +39,57 @@ FINAL = frozenset({"issued", "sold_out", "rejected"})
 
 
 def run(users: int, quota: int, seconds: float | None, url: str) -> Outcome:
+    """Play a drop of so many coupons for `users` people, as `play` does, and show progress in the terminal."""
+    return play(users, {"total_quantity": quota}, seconds, url)
+
+
+def play(
+    users: int,
+    settings: Mapping[str, Any],
+    seconds: float | None,
+    url: str,
+    *,
+    mark: str | None = None,
+    bar: Callable[..., Any] = tqdm,
+) -> Outcome:
     """Play a drop against the running server at `url`, compare it with SQL, and audit it.
 
-    The claims of `users` people are spread over `seconds`, or sent as fast as the server answers. The coupon, the users
-    and their tickets are deleted at the end, also after an error. Raises click.ClickException when the server does not
-    answer or belongs to another installation.
+    The coupon has these `settings`. The claims of `users` people are spread over `seconds`, or sent as fast as the
+    server answers. The coupon, the users and their tickets carry the `mark`, and are deleted at the end, also after an
+    error. `bar` makes what shows progress, as tqdm does. Raises click.ClickException when the server does not answer or
+    belongs to another installation.
     """
     address = _address(url)
-    _check_sizes(users, quota, seconds)
-    with _stage(users, quota, address) as drop:
+    _check_sizes(users, settings["total_quantity"], seconds)
+    with _stage(users, settings, address, mark or f"rehearsal-{secrets.token_hex(6)}", bar) as drop:
         _open(drop)
         with _watched_rows(drop):
-            _claim(drop, seconds or 0.0)
-            _follow(drop)
-        report = audit.run(drop.coupon_id)
-        exact = _exact(drop)
-        return Outcome(exact.ok and report.ok, [*figures(drop), *exact.lines, *report.lines()])
+            _claim(drop, seconds or 0.0, bar)
+            _follow(drop, bar)
+        with bar(total=1, desc="audit", unit="", mininterval=0.25):
+            report = audit.run(drop.coupon_id)
+            exact = _exact(drop)
+        lines = [*figures(drop), *exact.lines, *report.lines()]
+        return Outcome(exact.ok and report.ok, lines, summary(drop))
 
 
 @contextmanager
-def _stage(users: int, quota: int, address: tuple[str, int]) -> Iterator[Drop]:
-    mark = f"rehearsal-{secrets.token_hex(6)}"
-    coupon_id = None
+def _stage(
+    users: int, settings: Mapping[str, Any], address: tuple[str, int], mark: str, bar: Callable[..., Any]
+) -> Iterator[Drop]:
     try:
         now = utcnow()
         period: dict[str, Any] = {"issue_start_at": now + LASTS, "issue_end_at": now + 2 * LASTS}
-        coupon_id = create_coupon(rehearsal=True, title=mark, total_quantity=quota, status=DRAFT, **period)
+        coupon_id = create_coupon(rehearsal=True, title=mark, status=DRAFT, **settings, **period)
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-        yield Drop(coupon_id, quota, signed_in(app, _create_users(mark, users), address[0]), address)
+        with bar(total=users, desc="people", unit="", mininterval=0.25) as made:
+            crowd = signed_in(app, _create_users(mark, users, made), address[0])
+        yield Drop(coupon_id, settings["total_quantity"], crowd, address)
     finally:
-        _clean_up(mark, coupon_id)
+        clean_up(mark)
 
 
-def _create_users(mark: str, count: int) -> list[int]:
+def _create_users(mark: str, count: int, made: Any) -> list[int]:
     rows = [
         {"email": f"{mark}-{number}@example.com", "name": mark, "password_hash": UNUSABLE, "rehearsal": True}
         for number in range(count)
@@ -79,12 +97,17 @@ def _create_users(mark: str, count: int) -> list[int]:
     with db.engine.begin() as connection:
         for start in range(0, count, CHUNK):
             connection.execute(insert(User), rows[start : start + CHUNK])
+            made.update(len(rows[start : start + CHUNK]))
         ids = select(User.id).where(User.rehearsal, User.name == mark).order_by(User.id)
         return list(connection.scalars(ids))
 
 
-def _clean_up(mark: str, coupon_id: int | None) -> None:
-    if coupon_id is not None:
+def clean_up(mark: str) -> None:
+    """Delete the coupons and the people of that mark, and all that is theirs. A repeat finds nothing."""
+    with db.engine.connect() as connection:
+        of_mark = select(Coupon.id).where(Coupon.rehearsal, Coupon.title == mark)
+        coupon_ids = connection.scalars(of_mark).all()
+    for coupon_id in coupon_ids:
         with locked_coupon(coupon_id) as lock:
             for table in (CouponIssue, Revocation, UndoneUse):
                 lock.connection.execute(delete(table).where(table.coupon_id == coupon_id))
@@ -112,27 +135,27 @@ def _open(drop: Drop) -> None:
     time.sleep(max(0.0, left) + 0.01)
 
 
-def _claim(drop: Drop, spread_s: float) -> None:
+def _claim(drop: Drop, spread_s: float, bar: Callable[..., Any]) -> None:
     requests = drop.crowd.claims(drop.coupon_id)
     drop.opened = time.perf_counter()
-    with tqdm(total=len(requests), desc="claims", unit="", mininterval=0.25) as bar:
+    with bar(total=len(requests), desc="claims", unit="", mininterval=0.25) as answered:
         drop.claims = send_all(
             drop.address,
             requests,
-            on_answer=lambda *_: bar.update(),
+            on_answer=lambda *_: answered.update(),
             spread_s=spread_s,
             within_s=spread_s + CLAIMS_WITHIN_S,
         )
 
 
-def _follow(drop: Drop) -> None:
+def _follow(drop: Drop, bar: Callable[..., Any]) -> None:
     """Ask until everybody's result is known; a user who was refused as sold out knows it already."""
     drop.states = [_first_state(claim) for claim in drop.claims]
     until = time.perf_counter() + RESULTS_WITHIN_S
-    with tqdm(total=len(drop.states), desc="results", unit="", mininterval=0.25) as bar:
+    with bar(total=len(drop.states), desc="results", unit="", mininterval=0.25) as known:
         while time.perf_counter() < until:
             open_ = [index for index, state in enumerate(drop.states) if state not in FINAL]
-            bar.update(len(drop.states) - len(open_) - bar.n)
+            known.update(len(drop.states) - len(open_) - known.n)
             if not open_:
                 break
             _wait_for_the_line(drop, until)
@@ -202,12 +225,11 @@ def _exact(drop: Drop) -> Outcome:
             connection.scalars(select(CouponIssue.user_id).where(CouponIssue.coupon_id == drop.coupon_id))
         )
     numbers = drop.numbers
-    expected = min(len(drop.crowd.user_ids), drop.quota)
-    lowest = set(sorted(numbers, key=numbers.__getitem__)[:expected])
+    lowest = set(sorted(numbers, key=numbers.__getitem__)[: drop.expected])
     told = {user for user, state in zip(drop.crowd.user_ids, drop.states, strict=True) if state == "issued"}
     unknown = sum(state not in FINAL for state in drop.states)
     checks = {
-        f"issued {len(holders)} of {expected}": len(holders) == expected,
+        f"issued {len(holders)} of {drop.expected}": len(holders) == drop.expected,
         "to the lowest tickets": holders == lowest,
         f"{len(told)} people were told so": told == holders,
         f"{unknown} people without a result": unknown == 0,
@@ -228,6 +250,6 @@ def _address(url: str) -> tuple[str, int]:
     return parts.hostname, port
 
 
-def _check_sizes(users: int, quota: int, seconds: float | None) -> None:
-    if not 1 <= users <= MOST_USERS or quota < 0 or (seconds is not None and not 0 <= seconds <= 3600):
+def _check_sizes(users: int, quota: int | None, seconds: float | None) -> None:
+    if not 1 <= users <= MOST_USERS or (quota or 0) < 0 or (seconds is not None and not 0 <= seconds <= 3600):
         raise click.ClickException("users from 1 to 1,000,000, a quota from 0, at most 3,600 seconds")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -17,7 +18,8 @@ from tests.browser.pictures import KEPT, SCHEMES, SHOWN, SIZES, photograph
 from tests.builders import make_user, make_users, session_cookie
 from webapp.accounts import throttle
 from webapp.models import CLOSED, LIVE, OPERATOR, PAUSED, Coupon, User, utcnow
-from webapp.sale import admission, claims, redeeming
+from webapp.models.rehearsals import BROKEN, PASSED, RUNNING, STOPPED
+from webapp.sale import admission, claims, redeeming, rehearsing
 from webapp.sale.codes import grouped
 from webapp.sale.coupons import change_coupon
 from webapp.sale.outcomes import Refused
@@ -390,6 +392,46 @@ def changed_before_going_live(visit: Visit) -> None:
     visit.page.get_by_role("alert").wait_for()
 
 
+def _rehearse(visit: Visit, coupon: int, **fields: Any) -> None:
+    """Have a rehearsal stand where the fields say, whatever a sweeper does."""
+    if other := rehearsing.under_way():
+        rehearsing.end(other.id, STOPPED)
+    rehearsal = rehearsing.ask(coupon, by=visit.user, people=200, although_near=True, state=RUNNING)
+    if state := fields.get("state"):
+        rehearsing.end(rehearsal, state, fields["report"])
+    else:
+        rehearsing.tell(rehearsal, "claims", 120, 200)
+    visit.page.goto(f"/admin/coupons/{coupon}/rehearse")
+
+
+def rehearsal_to_ask_for(visit: Visit) -> None:
+    _become_operator(visit)
+    visit.page.goto(f"/admin/coupons/{visit.coupon(status='draft')}/rehearse")
+
+
+def rehearsal_under_way(visit: Visit) -> None:
+    _become_operator(visit)
+    _rehearse(visit, visit.coupon(status="draft"))
+
+
+def rehearsal_that_went_well(visit: Visit) -> None:
+    _become_operator(visit)
+    figures = {"people": 200, "issued": 100, "expected": 100, "unanswered": 0}
+    figures |= {"answer_ms": 213, "tickets_s": 0.31, "known_s": 1.2}
+    report = {
+        "summary": figures,
+        "lines": ["claims         200; answers 200: 200", "ok    issued 100 of 100"],
+    }
+    _rehearse(visit, visit.coupon(status="draft"), state=PASSED, report=report)
+    visit.page.locator("summary").click()
+
+
+def rehearsal_broken_off(visit: Visit) -> None:
+    _become_operator(visit)
+    report = {"why": "no server answers at 127.0.0.1:8000"}
+    _rehearse(visit, visit.coupon(status="draft"), state=BROKEN, report=report)
+
+
 def code_to_check(visit: Visit) -> None:
     coupon = decided(claimed(visit))
     code = claims.standing(coupon, visit.user).code
@@ -522,6 +564,10 @@ STATES: dict[State, tuple[str, str]] = {
     checks_before_going_live: ("하나씩 확인해 주세요", "Look at each of these"),
     checks_that_block: ("아직 공개할 수 없어요", "It cannot go live yet"),
     changed_before_going_live: ("다른 운영자가 내용을 바꿨어요", "Another operator has changed it"),
+    rehearsal_to_ask_for: ("가상 인원", "Invented people"),
+    rehearsal_under_way: ("120 / 200", "120 / 200"),
+    rehearsal_that_went_well: ("리허설을 잘 마쳤어요", "The rehearsal went well"),
+    rehearsal_broken_off: ("리허설을 끝내지 못했어요", "The rehearsal could not be finished"),
     code_to_check: ("쓸 수 있는 코드예요", "This code can be used"),
     code_used: ("방금 사용 처리했어요", "Used just now"),
     code_used_before: ("이미 사용된 코드예요", "This code was used before"),

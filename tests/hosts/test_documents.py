@@ -77,6 +77,7 @@ NAMED_ALONE = {
 """Named without their arguments, so their help is asked for."""
 EXAMPLES = {
     "--users 20000 --quota 10000": "--users 40 --quota 20",
+    "coupon rehearse ID": "coupon rehearse ID --although-near",
     "you@example.com": "documents@example.com",
     "{email}": "EMAIL",
     "{aside}": "EMAIL",

@@ -1,6 +1,7 @@
 """The rehearsal: a small drop over real HTTP, which must be right, see what is wrong, and leave nothing behind."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import click
 import flask_migrate
@@ -80,8 +81,8 @@ def test_clicks_can_be_spread(installation, system):
 def test_a_coupon_that_went_to_the_wrong_person_is_seen(installation, system, monkeypatch):
     follow = rehearsal._follow
 
-    def tamper(drop: rehearsal_drop.Drop) -> None:
-        follow(drop)
+    def tamper(drop: rehearsal_drop.Drop, bar: Any) -> None:
+        follow(drop, bar)
         with db.engine.begin() as connection:
             of_coupon = CouponIssue.coupon_id == drop.coupon_id
             first = connection.scalar(select(func.min(CouponIssue.ticket_number)).where(of_coupon))
@@ -97,7 +98,7 @@ def test_a_coupon_that_went_to_the_wrong_person_is_seen(installation, system, mo
 
 @on_sqlite
 def test_an_interrupted_rehearsal_cleans_up(installation, system, monkeypatch):
-    def interrupt(drop: rehearsal_drop.Drop) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(rehearsal, "_follow", interrupt)

@@ -285,7 +285,9 @@ def test_the_page_says_what_cannot_change_and_why(app, client):
     assert "Promised to people already" not in page
     assert "readonly" not in page
     page = client.get(f"/admin/coupons/{promised}").text
-    assert page.count("Promised to people already") == len(coupons.NO_WORSE) - 1, "all but the kind of the benefit"
+    assert page.count("Promised to people already") == len(coupons.NO_WORSE) - 1, (
+        "all but the kind of the benefit"
+    )
     assert "It has opened: the start stays." in page
     assert page.count("readonly") == 1
 

@@ -13,7 +13,8 @@ from sqlalchemy.exc import OperationalError
 from tests.builders import at_work, failing, make_coupon, make_user, make_users
 from tests.conftest import on_sqlite
 from webapp.models import Coupon, utcnow
-from webapp.sale import going_live, readiness
+from webapp.models.rehearsals import PASSED
+from webapp.sale import going_live, readiness, rehearsing
 from webapp.sale.condition import Probed
 from webapp.sale.coupons import change_coupon
 from webapp.sale.going_live import ChangedMeanwhile, NotReady, go_live, terms_of
@@ -35,8 +36,9 @@ SOUND = {
 
 def sound(**fields: Any) -> int:
     """Return a draft in which no check finds anything but what the fields change."""
-    fields = {"valid_until": utcnow() + timedelta(days=10), **SOUND, **fields}
-    return make_coupon(**fields)
+    coupon = make_coupon(**{"valid_until": utcnow() + timedelta(days=10), **SOUND, **fields})
+    rehearsing.end(rehearsing.ask(coupon, by=None, although_near=True), PASSED, {})
+    return coupon
 
 
 @pytest.fixture(autouse=True)
@@ -273,7 +275,7 @@ def test_control_without_the_look_at_the_locked_row_it_does(monkeypatch):
     coupon = sound()
     seen = terms_of(db.session.get_one(Coupon, coupon))
     change_coupon(coupon, discount_amount=9000, min_available_amount=10_000)
-    go_live(coupon, by=None, seen=seen, confirmed=())
+    go_live(coupon, by=None, seen=seen, confirmed=("rehearsal",))
     assert status(coupon) == "live"
 
 

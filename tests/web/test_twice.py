@@ -36,6 +36,8 @@ ONCE = {
     "admin.show": "the same fields; what stands already is no change",
     "admin.quota": "the same quota",
     "admin.check_and_go_live": "the second click finds it live",
+    "admin.rehearse": "one rehearsal; the second click is led to it",
+    "admin.stop_rehearsal": "the same mark",
     "admin.take": "the same status",
     "admin.use": "one UPDATE of a code that is unused",
     "admin.undo_use": "one UPDATE that names the use",

@@ -21,6 +21,7 @@ from webapp.cli.base import (
     unknown_coupon,
 )
 from webapp.cli.checks import check, publish
+from webapp.cli.drops import rehearse_coupon
 from webapp.models import AMOUNT, CLOSED, DRAFT, GIFT, LIVE, PAUSED, PERCENT, WORDS, Coupon
 from webapp.sale import claims, redeeming
 from webapp.sale.codes import grouped
@@ -41,6 +42,7 @@ coupons = Group(
     help="Coupons. A time without an offset is Korean time (Asia/Seoul); Z and +09:00 are understood.",
 )
 coupons.add_command(check)
+coupons.add_command(rehearse_coupon)
 
 
 @coupons.command("create")

@@ -20,6 +20,7 @@ from webapp.models.coupons import (
 )
 from webapp.models.events import LineEvent
 from webapp.models.issues import REASON_LENGTH, CouponIssue, Revocation, UndoneUse
+from webapp.models.rehearsals import Rehearsal
 from webapp.models.submissions import Submission
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "Identifier",
     "LineEvent",
     "Picture",
+    "Rehearsal",
     "Revocation",
     "Submission",
     "UTCDateTime",

@@ -11,6 +11,8 @@ from flask_babel import lazy_gettext as _
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.models import AMOUNT, PERCENT, utcnow
+from webapp.models.rehearsals import FAILED, PASSED
+from webapp.sale import rehearsing
 from webapp.sale.benefit import Message
 from webapp.sale.condition import CLOCK_MS, READ_ONLY, sql_apart_s, sql_condition, sweeper_lives, workers
 from webapp.sale.coupons import korean_time
@@ -175,6 +177,20 @@ def _cost(prospect: Prospect) -> Found:
 # Whether the installation can
 
 
+def _rehearsal(prospect: Prospect) -> Found:
+    last = rehearsing.latest(prospect.coupon.id, ended=True)
+    if last is None or last.ended_at is None:
+        return WARNING, _("It was not rehearsed.")
+    shown = {"when": korean_time(last.ended_at), "people": f"{last.people:,}"}
+    if last.terms != rehearsing.digest_of(prospect.coupon):
+        return WARNING, _("Its quota or amounts have changed since the rehearsal of %(when)s.", **shown)
+    if last.state == FAILED:
+        return BLOCKING, _("The rehearsal of %(when)s found something wrong: read its report.", **shown)
+    if last.state != PASSED:
+        return WARNING, _("The rehearsal of %(when)s did not come to its end.", **shown)
+    return OK, _("Rehearsed at %(when)s with %(people)s invented people, without a fault.", **shown)
+
+
 def _at_work(prospect: Prospect) -> Found:
     if prospect.queue.says != "ok":
         return BLOCKING, _("The queue's Redis takes no job: %(what)s.", what=_said(prospect.queue.says))
@@ -278,6 +294,7 @@ CHECKS: list[tuple[str, Message, Callable[[Prospect], Found]]] = [
     ("benefit", _("Benefit"), _benefit),
     ("reach", _("Who may claim"), _reach),
     ("cost", _("What it can cost"), _cost),
+    ("rehearsal", _("Rehearsal"), _rehearsal),
     ("work", _("Workers and sweeper"), _at_work),
     ("clocks", _("Clocks"), _clocks),
     ("line", _("The lines' store"), _line_store),
