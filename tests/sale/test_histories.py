@@ -16,7 +16,7 @@ from tests.builders import failing, make_coupon, make_users, sign_in
 from webapp.line.keys import BELL_MS, BUCKET_MS
 from webapp.line.line import Line
 from webapp.line.types import Life, Policy
-from webapp.models import Coupon, CouponIssue, Revocation, User, utcnow
+from webapp.models import Coupon, CouponIssue, LineEvent, Revocation, User, utcnow
 from webapp.sale import admission, audit, claims, coupons, publishing, receipts, redeeming
 from webapp.sale import epochs as sale_epochs
 from webapp.sale.epochs import EPOCH_STEP
@@ -615,6 +615,29 @@ def test_what_sql_has_forgotten_to_have_decided_is_decided_anew(commits):
     assert [ticket.number for ticket in restored] == [1, 2]
     admission.admit(coupon)
     assert states(coupon, users) == ["issued", "issued"]
+    assert audit.run(coupon).ok
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 12])
+def test_a_number_of_an_epoch_that_both_stores_have_forgotten_is_not_given_again(epochs):
+    """SQL is put back to before them, Redis is wiped, and an operator reconciles, as the docs say."""
+    coupon, users = make_coupon(quota=None), make_users(3)
+    backup = {"epoch": epochs - 1, "epoch_mark": None, "last_number": 0}
+    for _ in range(epochs - 1):
+        end_epochs()
+        sale_epochs.ensure_open(coupon)
+    ticket = claims.claim(coupon, users[0])
+    assert ticket.epoch == epochs
+    with db.engine.begin() as connection:
+        connection.execute(update(Coupon).where(Coupon.id == coupon).values(backup))
+        connection.execute(delete(LineEvent))
+    line_redis().flushall()
+    publishing.reconcile(coupon)
+    claim_and_admit(coupon, users[1:2])
+    restored = claims.restore(coupon, users[0], number=ticket.number, epoch=epochs)
+    claim_and_admit(coupon, users[2:])
+    assert (restored.state, restored.number) == ("waiting", ticket.number)
+    assert holders(coupon) == users
     assert audit.run(coupon).ok
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import redis
 from flask import current_app
-from sqlalchemy import Row, or_, select
+from sqlalchemy import Row, or_, select, update
 
 from webapp.line.line import Line
 from webapp.line.results import issued_result, rejected_result, revoked_reason
@@ -23,6 +23,8 @@ from webapp.stores.sql import db
 from webapp.stores.swallowed import swallow
 
 PUBLISHED_AGAIN = timedelta(minutes=10)
+FORGOTTEN_EPOCHS = 100
+"""More epochs than both stores can have forgotten since the last backup of SQL."""
 REVOCATIONS_TOLD = "revocations_told"
 """Under this name an app keeps the highest id of a revocation that it told Redis of."""
 
@@ -102,7 +104,8 @@ def reconcile(coupon_id: int) -> None:
     """Rebuild the gate and the results in Redis from SQL, and take away every result that SQL contradicts.
 
     Safe at any moment, also during a sale; a repeat changes nothing. A gate or a result that is ahead of SQL (SQL came
-    back with older data), and a counter that is behind it, end the epoch. A place in line that Redis lost is no fact
+    back with older data), and a counter that is behind it, end the epoch. Where none is open, the next one is above
+    all that both stores can have forgotten. A place in line that Redis lost is no fact
     of SQL: its owner's receipt brings it back. Raises Refused(not_found), SQLAlchemyError, redis.RedisError.
     """
     line = Line(line_redis(), coupon_id)
@@ -110,11 +113,19 @@ def reconcile(coupon_id: int) -> None:
     with locked_coupon(coupon_id) as lock:
         if lock.coupon is None or lock.coupon.status == DRAFT:
             raise Refused("not_found")
-        if line.is_open() and not _is_copy(line, lock):
+        if not line.is_open():
+            _skip_epochs(lock)
+        elif not _is_copy(line, lock):
             line.end_epoch()
         lock.commit()
     publish(coupon_id)
     line.to_standby()
+
+
+def _skip_epochs(lock: CouponLock) -> None:
+    """Leave out epochs: if SQL was put back, and Redis has forgotten them, only receipts know of those since then."""
+    skipped = {"epoch": Coupon.epoch + FORGOTTEN_EPOCHS, "epoch_mark": None}
+    lock.connection.execute(update(Coupon).where(Coupon.id == lock.coupon.id).values(skipped))
 
 
 def _is_copy(line: Line, lock: CouponLock) -> bool:
