@@ -6,6 +6,7 @@ import redis
 from flask import abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _
+from flask_login import current_user
 from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from werkzeug.wrappers import Response
@@ -85,7 +86,7 @@ def _drafted(coupon_id: int) -> Response:
 
 @bp.route(COUPON, methods=["GET", "POST"])
 def show(coupon_id: int) -> Response | tuple[str, int]:
-    coupon = _coupon(coupon_id)
+    coupon = asked_coupon(coupon_id)
     if request.method != "POST":
         return _page(coupon), 200
     form = EditCoupon(coupon, sent=True)
@@ -96,7 +97,7 @@ def show(coupon_id: int) -> Response | tuple[str, int]:
 
 @bp.post(f"{COUPON}/quota")
 def quota(coupon_id: int) -> Response | tuple[str, int]:
-    coupon = _coupon(coupon_id)
+    coupon = asked_coupon(coupon_id)
     form = QuotaForm()
     if form.validate() and _changed(form, coupon_id, {"total_quantity": form.total_quantity.data}):
         return _back(coupon_id)
@@ -105,14 +106,14 @@ def quota(coupon_id: int) -> Response | tuple[str, int]:
 
 @bp.get(f"{COUPON}/<any(publish, close):step>")
 def ask(coupon_id: int, step: str) -> str:
-    coupon = _coupon(coupon_id)
+    coupon = asked_coupon(coupon_id)
     start = write_moment(coupon.issue_start_at)
     return render_template("admin/ask.html", coupon=coupon, step=step, start=start, now=utcnow())
 
 
 @bp.post(f"{COUPON}/<any({', '.join(STEPS)}):step>")
 def take(coupon_id: int, step: str) -> Response:
-    coupon = _coupon(coupon_id)
+    coupon = asked_coupon(coupon_id)
     if step == "publish" and _opens_unasked(coupon):
         return redirect(url_for("admin.ask", coupon_id=coupon_id, step=step), 303)
     try:
@@ -128,11 +129,16 @@ def _opens_unasked(coupon: Coupon) -> bool:
     return coupon.status == DRAFT and coupon.issue_start_at <= utcnow() and not asked
 
 
-def _coupon(coupon_id: int) -> Coupon:
+def asked_coupon(coupon_id: int) -> Coupon:
     coupon = coupon_by_id(coupon_id)
     if coupon is None:
         abort(404)
     return coupon
+
+
+def operator_id() -> int:
+    """Return the id of the operator who asks: `guard.operators_only` has let nobody else in."""
+    return int(current_user.id)
 
 
 def _back(coupon_id: int) -> Response:
