@@ -17,6 +17,7 @@ LARGE_SIDE, LARGE_BYTES = 1200, 250_000
 SMALL_SIDE, SMALL_BYTES = 780, 60_000
 """The longest side and the most bytes of each size: for a desktop and links that are shared, and for a phone."""
 KINDS = ("JPEG", "PNG", "WEBP")
+LOGO_BYTES, LOGO_SIDES, LEAST_LOGO = 1024 * 1024, (480, 96), 32
 QUALITIES = (82, 70, 55, 40)
 
 
@@ -37,17 +38,36 @@ class Drawn(NamedTuple):
     large: bytes
 
 
+class Logo(NamedTuple):
+    """A logo as PNG, up to 480 × 96, without metadata."""
+
+    png: bytes
+    width: int
+    height: int
+
+
 def draw(data: bytes) -> Drawn:
     """Decode a JPEG, PNG or WebP and encode it anew in two sizes; equal files become equal pictures.
 
     A file takes up to 0.5 s and 200 MB. Of an animation the first frame is taken. Raises NoPicture.
     """
-    _refuse_at_sight(data)
-    whole = _upright(_opened(data))
+    _refuse_at_sight(data, MOST_BYTES)
+    whole = _on_white(_decoded(_opened(data, LEAST_SIDE)))
     large, size = _encoded(whole, LARGE_SIDE, LARGE_BYTES)
     small, _size = _encoded(whole, SMALL_SIDE, SMALL_BYTES)
     name = sha256(small + large).hexdigest()[:16]
     return Drawn(f"{name}-{size[0]}x{size[1]}", small, large)
+
+
+def draw_logo(data: bytes) -> Logo:
+    """Decode a JPEG, PNG or WebP of up to 1 MB and encode it anew; what is transparent stays so. Raises NoPicture."""
+    _refuse_at_sight(data, LOGO_BYTES)
+    picture = _decoded(_opened(data, LEAST_LOGO)).convert("RGBA")
+    picture.info.clear()
+    picture.thumbnail(LOGO_SIDES)
+    file = io.BytesIO()
+    picture.save(file, "PNG", optimize=True)
+    return Logo(file.getvalue(), *picture.size)
 
 
 def size_in(name: str) -> tuple[int, int]:
@@ -56,10 +76,10 @@ def size_in(name: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _refuse_at_sight(data: bytes) -> None:
+def _refuse_at_sight(data: bytes, most: int) -> None:
     if not data:
         raise NoPicture("empty")
-    if len(data) > MOST_BYTES:
+    if len(data) > most:
         raise NoPicture("heavy")
     if b"<svg" in data[:4096].lower():
         raise NoPicture("svg")
@@ -67,7 +87,7 @@ def _refuse_at_sight(data: bytes) -> None:
         raise NoPicture("heic")
 
 
-def _opened(data: bytes) -> Image:
+def _opened(data: bytes, least: int) -> Image:
     """Return the picture, not yet decoded. Raises NoPicture for what is none, too many pixels, or too few."""
     # Pillow takes 3 MB of a process, and few processes ever need it.
     from PIL import Image, UnidentifiedImageError
@@ -81,26 +101,31 @@ def _opened(data: bytes) -> Image:
         raise NoPicture("broken") from None
     if picture.width * picture.height > MOST_PIXELS:
         raise NoPicture("pixels", picture.size)
-    if min(picture.size) < LEAST_SIDE:
+    if min(picture.size) < least:
         raise NoPicture("tiny", picture.size)
     return picture
 
 
-def _upright(picture: Image) -> Image:
-    """Decode the picture as it is meant to be seen: turned, in sRGB, on white where it is transparent."""
-    from PIL import Image, ImageOps
+def _decoded(picture: Image) -> Image:
+    """Decode the picture as it is meant to be seen: upright, and in sRGB."""
+    from PIL import ImageOps
 
     try:
         picture.draft("RGB", (2 * LARGE_SIDE, 2 * LARGE_SIDE))  # a JPEG is decoded no larger than is needed
         picture.load()
-        turned = _in_srgb(ImageOps.exif_transpose(picture))
+        return _in_srgb(ImageOps.exif_transpose(picture))
     except Exception:
         # Whatever a decoder stumbles over in a file is a fault of the file.
         raise NoPicture("broken") from None
-    if turned.has_transparency_data:
-        seen = turned.convert("RGBA")
-        turned = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen)
-    plain = turned.convert("RGB")
+
+
+def _on_white(picture: Image) -> Image:
+    from PIL import Image
+
+    if picture.has_transparency_data:
+        seen = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen)
+    plain = picture.convert("RGB")
     plain.info.clear()  # or a comment would be written again
     return plain
 
