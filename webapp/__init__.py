@@ -8,10 +8,10 @@ from webapp import cli, config
 from webapp.accounts import sessions, throttle
 from webapp.accounts.visitor import login
 from webapp.stores import init_stores
-from webapp.web import admin, errors, health, hosts, page_scripts, presenting, security, slashes
+from webapp.web import admin, errors, health, hosts, page_scripts, presenting, security, shop, slashes
 from webapp.web.admin import queue
 from webapp.web.fast.path import FastPath
-from webapp.web.pages import accounts, coupons, receipts, tickets, wallet
+from webapp.web.pages import accounts, content, coupons, receipts, tickets, wallet
 from webapp.web.presenting import babel
 from webapp.web.security import csrf
 
@@ -35,9 +35,10 @@ def create_app(overrides: dict[str, Any] | None = None) -> Flask:
     errors.init_app(app)
     page_scripts.init_app(app)
     presenting.init_app(app)
+    shop.init_app(app)
     queue.init_app(app)
     cli.init_app(app)
-    for module in (coupons, tickets, receipts, accounts, wallet, admin, health):
+    for module in (coupons, content, tickets, receipts, accounts, wallet, admin, health):
         app.register_blueprint(module.bp)
     slashes.init_app(app)  # last: `admin` hides its pages before
     if app.config["FAST_PATH"]:

@@ -9,9 +9,12 @@ from environs import Env, EnvError
 from marshmallow.validate import Range
 
 from webapp.values.hosts import allowed_name
+from webapp.values.texts import one_line
 
 SECRET_KEY_BYTES, SECRET_KEY_BITS = 32, 75
 """The least length and the least `webapp.values.strength.bits` of SECRET_KEY; a server process refuses less."""
+
+SHOP_NAME_LENGTH = 30
 
 
 def load() -> dict[str, Any]:
@@ -29,6 +32,10 @@ def load() -> dict[str, Any]:
     redis_url = read(env.str, "REDIS_URL", f"unix://{var}/valkey.sock")
     return {
         "VAR_DIR": var,
+        # In whose name the pages speak; webapp/web/shop.py checks the colour and the picture.
+        "SHOP_NAME": _shop_name(read(env.str, "SHOP_NAME", "FirstCome")),
+        "SHOP_COLOUR": read(env.str, "SHOP_COLOUR", None),
+        "SHOP_LOGO": read(env.str, "SHOP_LOGO", None),
         # Signs sessions, CSRF tokens and receipts.
         "SECRET_KEY": read(env.str, "SECRET_KEY", None) or _local_secret(var),
         "SQLALCHEMY_DATABASE_URI": read(env.str, "DATABASE_URL", f"sqlite:///{var}/firstcome.db"),
@@ -65,6 +72,13 @@ def _allowed_hosts(text: str) -> list[str]:
         return [allowed_name(host) for host in text.replace(",", " ").split()]
     except ValueError as error:
         raise EnvError(f"ALLOWED_HOSTS: {error}") from error
+
+
+def _shop_name(text: str) -> str:
+    name = one_line(text)
+    if not 1 <= len(name) <= SHOP_NAME_LENGTH:
+        raise EnvError(f"SHOP_NAME has to have 1 to {SHOP_NAME_LENGTH} characters")
+    return name
 
 
 def _local_secret(var: Path) -> str | None:

@@ -31,6 +31,7 @@ from webapp.stores.rights import missing_rights
 from webapp.stores.script_redis import connect_redis
 from webapp.stores.sql import Base, engine_options
 from webapp.values import strength
+from webapp.web.shop import read_shop
 
 LINE, QUEUE = "REDIS_URL", "QUEUE_REDIS_URL"
 CLOCKS_APART_S = 1.0
@@ -67,6 +68,10 @@ def read_settings() -> dict[str, Any]:
     try:
         settings = DEFAULTS | load()
     except EnvError as error:
+        _refuse(str(error))
+    try:
+        read_shop(settings["SHOP_NAME"], settings["SHOP_COLOUR"], settings["SHOP_LOGO"])
+    except ValueError as error:
         _refuse(str(error))
     _check_database_url(settings["SQLALCHEMY_DATABASE_URI"])
     for name in (LINE, QUEUE):

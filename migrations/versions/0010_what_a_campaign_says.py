@@ -54,8 +54,6 @@ def upgrade():
         sa.Column("name", identifier(32), nullable=False),
         sa.Column("small", JPEG, nullable=False),
         sa.Column("large", JPEG, nullable=False),
-        sa.Column("width", sa.Integer(), nullable=False),
-        sa.Column("height", sa.Integer(), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_pictures")),
         mysql_charset="utf8mb4",

@@ -10,19 +10,23 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from flask import current_app
+from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect
 from sqlalchemy import select, update
 
 from tests.browser.pages import frozen, give_place_away, offer, on_sqlite
 from tests.browser.pictures import KEPT, SCHEMES, SHOWN, SIZES, photograph
 from tests.builders import make_user, make_users, session_cookie
+from tests.values.test_pictures import file_of
 from webapp.accounts import throttle
 from webapp.models import CLOSED, LIVE, OPERATOR, PAUSED, Coupon, User, utcnow
 from webapp.models.rehearsals import BROKEN, PASSED, RUNNING, STOPPED
 from webapp.sale import admission, claims, redeeming, rehearsing
 from webapp.sale.codes import grouped
+from webapp.sale.content import set_content
 from webapp.sale.coupons import change_coupon
 from webapp.sale.outcomes import Refused
+from webapp.sale.pictures import set_picture
 from webapp.stores.script_redis import line_redis
 from webapp.stores.sql import db
 from webapp.web.pages.tickets import refusal_receipt
@@ -497,6 +501,79 @@ def new_coupon(visit: Visit) -> None:
     visit.page.goto("/admin/coupons/new")
 
 
+CONTENT = {
+    "description": "**바삭한** 치킨을 만나요.\n\n- 순살과 뼈 모두\n- 포장과 배달 모두",
+    "terms": "- 1인 **1매**만 받을 수 있어요\n- 다른 쿠폰과 함께 쓸 수 없어요\n- [매장 안내](https://example.com)",
+    "place": "전국 매장과 앱",
+    "contact": "02-123-4567 (평일 10–18시)",
+}
+ENGLISH_CONTENT = {
+    "description": "**Crisp** chicken.\n\n- With bones or without\n- To take away or delivered",
+    "terms": "- **One** for each person\n- Not together with other coupons\n- [Our shops](https://example.com)",
+    "place": "All shops, and the app",
+    "contact": "02-123-4567 (weekdays, 10 to 18)",
+}
+
+
+def told(visit: Visit, **fields: object) -> int:
+    """Return a coupon with everything that a campaign can say and show."""
+    coupon = visit.coupon(**fields)
+    for language, texts in (("ko", CONTENT), ("en", ENGLISH_CONTENT)):
+        set_content(coupon, language, texts, by=None)
+    set_picture(coupon, file_of(banner(), "JPEG"), by=None)
+    return coupon
+
+
+def banner() -> Image.Image:
+    picture = Image.new("RGB", (1600, 800), "#f5a524")
+    ImageDraw.Draw(picture).ellipse((900, 100, 1500, 700), fill="#8a3b12")
+    return picture
+
+
+def campaign(visit: Visit) -> None:
+    gift = {
+        "benefit": "gift",
+        "discount_amount": 0,
+        "benefit_words": "콜라 1잔",
+        "benefit_words_en": "a cola",
+    }
+    visit.open(told(visit, opens_in=2 * DAY, closes_in=3 * DAY, **gift))
+    visit.page.locator("#terms summary").click()
+
+
+def campaign_shared(visit: Visit) -> None:
+    visit.page.goto(f"/coupons/{visit.coupon(opens_in=600)}/share")
+
+
+def help_page(visit: Visit) -> None:
+    visit.page.goto("/help")
+
+
+def content_of_a_coupon(visit: Visit) -> None:
+    _become_operator(visit)
+    visit.page.goto(f"/admin/coupons/{told(visit)}/content/{visit.language}")
+
+
+def content_changed_meanwhile(visit: Visit) -> None:
+    content_of_a_coupon(visit)
+    coupon = int(visit.page.url.split("/coupons/")[1].split("/")[0])
+    set_content(coupon, visit.language, {"place": "서울 매장"}, by=None)
+    visit.page.locator("[name=place]").fill("부산 매장")
+    visit.page.locator("form.card .button--primary").click()
+
+
+def picture_of_a_coupon(visit: Visit) -> None:
+    _become_operator(visit)
+    visit.page.goto(f"/admin/coupons/{told(visit)}/picture")
+
+
+def picture_refused(visit: Visit) -> None:
+    picture_of_a_coupon(visit)
+    svg = {"name": "logo.svg", "mimeType": "image/svg+xml", "buffer": b"<svg/>"}
+    visit.page.locator("[name=picture]").set_input_files(svg)
+    visit.page.locator("form.card .button--primary").click()
+
+
 def closing(visit: Visit) -> None:
     _become_operator(visit)
     visit.page.goto(f"/admin/coupons/{visit.coupon()}/close")
@@ -577,6 +654,13 @@ STATES: dict[State, tuple[str, str]] = {
     code_taken_back: ("회수된 코드예요", "This code was taken back"),
     code_unknown: ("없는 코드예요", "No such code"),
     new_coupon: ("수량", "Quota"),
+    campaign: ("콜라 1잔", "Gift: a cola"),
+    campaign_shared: ("페이지 주소", "Address of the page"),
+    help_page: ("도움말", "Help"),
+    content_of_a_coupon: ("사람들에게 보이는 모습", "As people see it"),
+    content_changed_meanwhile: ("그사이 다른 분이 바꿨어요", "Somebody has changed this meanwhile"),
+    picture_of_a_coupon: ("지금 사진", "The picture now"),
+    picture_refused: ("PNG로 저장해서", "Save it as PNG"),
     closing: ("쿠폰을 마감할까요?", "Close the coupon?"),
 }
 """What each page must say."""

@@ -83,6 +83,8 @@ EXAMPLES = {
     "{aside}": "EMAIL",
     "unuse CODE": "unuse USED",
     "TEXT": "'a reason'",
+    "content.md": "LICENSE",
+    "picture.jpg": "docs/pages/issued-ko-phone-light.webp",
 }
 PASSWORD = "correct horse battery\n"
 

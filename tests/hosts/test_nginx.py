@@ -29,6 +29,8 @@ from jobs.rehearsal.load import send_all
 from tests.builders import make_coupon, make_user
 from tests.conftest import missing
 from tests.installation import Installation
+from tests.values.test_pictures import drawn, file_of
+from webapp.sale.pictures import set_picture
 from webapp.web.page_scripts import served_script
 
 WRITTEN_S = 10
@@ -203,6 +205,17 @@ def test_scripts_come_from_the_app_once_and_are_kept(nginx):
     assert len(packed.text) <= 3 * 1024
 
 
+def test_a_picture_comes_from_the_app_once_and_is_kept(nginx, behind):
+    with behind.app.app_context():
+        name = set_picture(make_coupon(), file_of(drawn()), by=None)
+    address = f"/pictures/{name}-small.jpg"
+    for _ in range(3):
+        answer = nginx.get(address, Cookie="session=whoever", encoding=None)
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "image/jpeg")
+        assert answer.headers.get_all("Cache-Control") == ["public, max-age=31536000, immutable"]
+    assert sorted(cache for cache, _ in nginx.seen(address, 3).elements()) == ["HIT", "HIT", "MISS"]
+
+
 def test_a_claim_goes_through_and_nothing_private_is_kept(nginx, behind):
     with behind.app.app_context():
         coupon, user = make_coupon(), make_user()
@@ -227,6 +240,14 @@ def test_too_large_a_body_ends_at_nginx(nginx):
     connection.request("POST", "/login", body=b"x" * 70_000)
     assert connection.getresponse().status == 413
     connection.close()
+
+
+def test_a_picture_of_5_mb_goes_on_and_one_of_7_does_not(nginx):
+    for size, status in ((5, 404), (7, 413)):  # the app answers whoever is no operator
+        connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=10)
+        connection.request("POST", "/admin/coupons/1/picture", body=b"x" * size * 1024 * 1024)
+        assert connection.getresponse().status == status
+        connection.close()
 
 
 # Over TLS, as it stands in the file

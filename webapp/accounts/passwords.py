@@ -16,12 +16,11 @@ from typing import TypeVar
 from unicodedata import normalize
 
 from flask import current_app
-from gevent import get_hub
-from gevent.monkey import is_module_patched
 from werkzeug.security import check_password_hash, generate_password_hash
 
 from webapp.accounts.networks import network_of_request
 from webapp.accounts.turns import CrowdTooLarge, NoPlace, Turns
+from webapp.stores.native import natively
 
 METHOD = "scrypt:32768:8:3"
 UNUSABLE = "!"
@@ -106,10 +105,7 @@ def _common() -> str:
 def _run(function: Callable[..., T], *args: object) -> T:
     try:
         with _turns(current_app.config["HASHES_AT_ONCE"]).place(_crowd(), WAIT_S):
-            if is_module_patched("threading"):
-                result: T = get_hub().threadpool.apply(function, args)
-                return result
-            return function(*args)
+            return natively(function, *args)
     except CrowdTooLarge:
         raise TooManyFromNetwork from None
     except NoPlace:

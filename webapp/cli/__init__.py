@@ -2,6 +2,7 @@
 
 from flask import Flask
 
+from webapp.cli import content
 from webapp.cli.base import Migrations
 from webapp.cli.coupons import coupons
 from webapp.cli.drops import plan_capacity, rehearse
@@ -10,5 +11,6 @@ from webapp.cli.users import users
 
 
 def init_app(app: Flask) -> None:
+    content.add_to(coupons)
     for command in (users, coupons, audit, rehearse, reconcile, plan_capacity, Migrations("db")):
         app.cli.add_command(command)

@@ -29,13 +29,11 @@ class CouponText(Base):
 
 
 class Picture(Base):
-    """A picture in two sizes, as JPEG, under a hash of both. Coupons with one picture share the row."""
+    """A picture in two sizes, as JPEG. Its name is a hash of both and the size of the large one; coupons share it."""
 
     __tablename__ = "pictures"
 
     name: Mapped[str] = mapped_column(Identifier(PICTURE_NAME_LENGTH), primary_key=True)
     small: Mapped[bytes] = mapped_column(Jpeg)
     large: Mapped[bytes] = mapped_column(Jpeg)
-    width: Mapped[int]
-    height: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)

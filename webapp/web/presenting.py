@@ -21,7 +21,9 @@ from webapp.models import AMOUNT, GIFT, PERCENT, Coupon
 from webapp.sale.benefit import Worth
 from webapp.sale.codes import grouped
 from webapp.sale.outcomes import LineStatus, Ticket, is_revoked
+from webapp.values.markdown import as_html, as_text
 from webapp.values.moments import SEOUL
+from webapp.values.pictures import size_in
 from webapp.web.barcodes import code128
 from webapp.web.page_scripts import served_script
 from webapp.web.security import cookie_name
@@ -39,6 +41,7 @@ EXACT_PATTERNS = {"ko": "y년 M월 d일 (E) HH:mm:ss.S", "en": "MMM d, y (E), HH
 
 
 def init_app(app: Flask) -> None:
+    app.jinja_env.filters.update(markdown=markdown, plain=as_text, picture_size=size_in)
     app.jinja_env.filters.update(
         titled=titled,
         gives=gives,
@@ -81,6 +84,11 @@ def language_for(chosen: str | None, accepted: str | None) -> str:
 @lru_cache(MOST_ACCEPTED)
 def _accepted_language(header: str) -> str:
     return parse_accept_header(header, LanguageAccept).best_match(LANGUAGES) or KOREAN
+
+
+def markdown(text: str) -> Markup:
+    """Return the HTML of an operator's text, in which only what `webapp.values.markdown` lists is left."""
+    return Markup(as_html(text))
 
 
 def titled(coupon: Coupon | Worth) -> str:

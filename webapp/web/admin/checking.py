@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import redis
-from flask import abort, flash, redirect, render_template, request, url_for
+from flask import flash, redirect, render_template, request, url_for
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _
 from flask_login import current_user
@@ -13,13 +13,13 @@ from werkzeug.wrappers import Response
 from wtforms.validators import NumberRange, Optional
 
 from webapp.models import DRAFT, Coupon
-from webapp.sale.coupons import InvalidField, coupon_by_id
+from webapp.sale.coupons import InvalidField
 from webapp.sale.going_live import ChangedMeanwhile, NotReady, go_live, terms_of
 from webapp.sale.outcomes import Refused
 from webapp.sale.prospects import MOST_PEOPLE, MOST_RUSH_S, Prospect, Rush
 from webapp.sale.readiness import Finding, blocking, findings
 from webapp.stores.swallowed import swallow
-from webapp.web.admin.coupons import COUPON, SAVED_ONLY
+from webapp.web.admin.coupons import COUPON, SAVED_ONLY, asked_coupon
 from webapp.web.admin.forms import CouponForm, WholeNumber, seen_texts, write_seen
 from webapp.web.admin.guard import bp
 
@@ -57,7 +57,7 @@ class Refusal:
 
 @bp.get(CHECK)
 def check(coupon_id: int) -> str:
-    return _page(_coupon(coupon_id), RushForm(request.args))
+    return _page(asked_coupon(coupon_id), RushForm(request.args))
 
 
 @bp.post(CHECK)
@@ -67,7 +67,7 @@ def check_and_go_live(coupon_id: int) -> Response | tuple[str, int]:
     seen = seen_texts(request.form.get("seen"))
     try:
         now_live = go_live(
-            _coupon(coupon_id).id, by=current_user.id, seen=seen, confirmed=confirmed, rush=form.rush()
+            asked_coupon(coupon_id).id, by=current_user.id, seen=seen, confirmed=confirmed, rush=form.rush()
         )
         flash(gettext("It is live.") if now_live else gettext("It had gone live already."))
     except (redis.RedisError, Refused) as error:
@@ -75,10 +75,12 @@ def check_and_go_live(coupon_id: int) -> Response | tuple[str, int]:
         flash(str(SAVED_ONLY))
     except NotReady as error:
         why = _("Something blocks it now.") if blocking(error.found) else _("Confirm each warning first.")
-        return _page(_coupon(coupon_id), form, Refusal(str(why)), found=error.found, confirmed=confirmed), 422
+        return _page(
+            asked_coupon(coupon_id), form, Refusal(str(why)), found=error.found, confirmed=confirmed
+        ), 422
     except ChangedMeanwhile as error:
         why = _("Another operator has changed it since you opened this page. Nothing went live.")
-        return _page(_coupon(coupon_id), form, Refusal(str(why), error.changes)), 409
+        return _page(asked_coupon(coupon_id), form, Refusal(str(why), error.changes)), 409
     except InvalidField as error:
         flash(str(error))
     return redirect(url_for("admin.show", coupon_id=coupon_id), 303)
@@ -104,10 +106,3 @@ def _page(
         form=form,
         names={each.name: each.label.text for each in CouponForm(formdata=None)},
     )
-
-
-def _coupon(coupon_id: int) -> Coupon:
-    coupon = coupon_by_id(coupon_id)
-    if coupon is None:
-        abort(404)
-    return coupon

@@ -6,6 +6,7 @@ import redis
 from flask import abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _
+from flask_login import current_user
 from flask_wtf import FlaskForm
 from sqlalchemy import func, select
 from werkzeug.wrappers import Response
@@ -84,7 +85,7 @@ def _drafted(coupon_id: int) -> Response:
 
 @bp.route(COUPON, methods=["GET", "POST"])
 def show(coupon_id: int) -> Response | tuple[str, int]:
-    coupon = _coupon(coupon_id)
+    coupon = asked_coupon(coupon_id)
     if request.method != "POST":
         return _page(coupon), 200
     form = EditCoupon(coupon, sent=True)
@@ -95,7 +96,7 @@ def show(coupon_id: int) -> Response | tuple[str, int]:
 
 @bp.post(f"{COUPON}/quota")
 def quota(coupon_id: int) -> Response | tuple[str, int]:
-    coupon = _coupon(coupon_id)
+    coupon = asked_coupon(coupon_id)
     form = QuotaForm()
     if form.validate() and _changed(form, coupon_id, {"total_quantity": form.total_quantity.data}):
         return _back(coupon_id)
@@ -104,13 +105,13 @@ def quota(coupon_id: int) -> Response | tuple[str, int]:
 
 @bp.get(f"{COUPON}/<any(close):step>")
 def ask(coupon_id: int, step: str) -> str:
-    return render_template("admin/ask.html", coupon=_coupon(coupon_id), step=step)
+    return render_template("admin/ask.html", coupon=asked_coupon(coupon_id), step=step)
 
 
 @bp.post(f"{COUPON}/<any({', '.join(STEPS.keys() - {'publish'})}):step>")
 def take(coupon_id: int, step: str) -> Response:
     """Take a step. A draft is published from the page of checks alone."""
-    _coupon(coupon_id)
+    asked_coupon(coupon_id)
     try:
         _change(coupon_id, step=step)
     except InvalidField as error:
@@ -118,11 +119,16 @@ def take(coupon_id: int, step: str) -> Response:
     return _back(coupon_id)
 
 
-def _coupon(coupon_id: int) -> Coupon:
+def asked_coupon(coupon_id: int) -> Coupon:
     coupon = coupon_by_id(coupon_id)
     if coupon is None:
         abort(404)
     return coupon
+
+
+def operator_id() -> int:
+    """Return the id of the operator who asks: `guard.operators_only` has let nobody else in."""
+    return int(current_user.id)
 
 
 def _back(coupon_id: int) -> Response:

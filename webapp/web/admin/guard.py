@@ -8,6 +8,8 @@ from webapp.web.security import csrf
 bp = Blueprint("admin", __name__, url_prefix="/admin")
 FORM_BYTES = 1024 * 1024
 """The most bytes of an operator's form. A field that holds too much then says so itself, instead of a 413."""
+FILE_BYTES: dict[str | None, int] = {}
+"""The most bytes of a form that brings a file, by endpoint."""
 
 csrf.exempt(bp)  # `operators_only` checks the token, after the role: others must get a 404 and not a 400
 
@@ -25,7 +27,8 @@ def operators_only() -> None:
     if user is None or not user.is_operator:
         abort(404)
     if request.blueprint == bp.name:
-        request.max_content_length = request.max_form_memory_size = FORM_BYTES
+        request.max_form_memory_size = FORM_BYTES
+        request.max_content_length = FILE_BYTES.get(request.endpoint, FORM_BYTES)
         csrf.protect()
         if request.is_json:
             abort(415)  # a form would take JSON values of any type for its fields

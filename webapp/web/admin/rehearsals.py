@@ -1,6 +1,6 @@
 """The page on which an operator has a campaign rehearsed, watches it, and reads the report."""
 
-from flask import abort, flash, redirect, render_template, url_for
+from flask import flash, redirect, render_template, url_for
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _
 from flask_login import current_user
@@ -11,10 +11,10 @@ from wtforms.validators import InputRequired
 
 from webapp.models import Coupon
 from webapp.sale import rehearsing
-from webapp.sale.coupons import InvalidField, coupon_by_id
+from webapp.sale.coupons import InvalidField
 from webapp.sale.rehearsing import UnderWay
 from webapp.sale.submissions import Sent, SentBefore, new_token
-from webapp.web.admin.coupons import COUPON
+from webapp.web.admin.coupons import COUPON, asked_coupon
 from webapp.web.admin.forms import WholeNumber
 from webapp.web.admin.guard import bp
 
@@ -38,7 +38,7 @@ class RehearsalForm(FlaskForm):  # type: ignore[misc]
 
 @bp.get(REHEARSE)
 def rehearsal(coupon_id: int) -> str:
-    coupon = _coupon(coupon_id)
+    coupon = asked_coupon(coupon_id)
     usual = {"people": rehearsing.usual_people(coupon), "seconds": 0}
     return _page(coupon, RehearsalForm(formdata=None, data=usual))
 
@@ -46,7 +46,7 @@ def rehearsal(coupon_id: int) -> str:
 @bp.post(REHEARSE)
 def rehearse(coupon_id: int) -> Response | tuple[str, int]:
     """Ask for a rehearsal. A second click is led to the first one's."""
-    coupon, form, near = _coupon(coupon_id), RehearsalForm(), None
+    coupon, form, near = asked_coupon(coupon_id), RehearsalForm(), None
     if form.validate():
         try:
             rehearsing.ask(
@@ -72,7 +72,7 @@ def rehearse(coupon_id: int) -> Response | tuple[str, int]:
 
 @bp.post(f"{REHEARSE}/stop")
 def stop_rehearsal(coupon_id: int) -> Response:
-    _coupon(coupon_id)
+    asked_coupon(coupon_id)
     if not rehearsing.stop(coupon_id, by=current_user.id):
         flash(gettext("It was over already."))
     return _back(coupon_id)
@@ -102,10 +102,3 @@ def _page(coupon: Coupon, form: RehearsalForm, near: str | None = None) -> str:
 
 def _back(coupon_id: int) -> Response:
     return redirect(url_for("admin.rehearsal", coupon_id=coupon_id), 303)
-
-
-def _coupon(coupon_id: int) -> Coupon:
-    coupon = coupon_by_id(coupon_id)
-    if coupon is None:
-        abort(404)
-    return coupon

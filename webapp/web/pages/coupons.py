@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flask import Blueprint, make_response, redirect, render_template, request
+from flask_babel import get_locale
 from flask_login import current_user
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 from werkzeug.wrappers import Response
@@ -11,6 +12,7 @@ from werkzeug.wrappers import Response
 from webapp.models import CLOSED, DRAFT, Coupon, utcnow
 from webapp.sale import claims, held
 from webapp.sale.benefit import Worth, worth_of
+from webapp.sale.content import content_of, said_in
 from webapp.sale.coupons import coupon_by_id
 from webapp.sale.held import Held
 from webapp.sale.outcomes import LineStatus, Refused, Ticket
@@ -39,6 +41,7 @@ class Offer(Worth):
     valid_until: datetime | None
     state: str
     left: int | None
+    picture: str | None
 
     @property
     def over(self) -> bool:
@@ -65,6 +68,7 @@ def show(coupon_id: int) -> str:
     return render_template(
         "coupons/show.html",
         offer=_offer(coupon, serving.state, serving.issued),
+        said=said_in(str(get_locale()), content_of(coupon)),
         ticket=ticket,
         held=mine,
         last_issued=held.last_issued(coupon_id) if ticket and ticket.state == "sold_out" else None,
@@ -145,6 +149,7 @@ def _offer(coupon: Coupon, state: str, issued: int) -> Offer:
         valid_until=coupon.valid_until,
         state=state,
         # `quota` is of SQL and `issued` of Redis, so they may be of different moments.
+        picture=coupon.picture,
         left=None if quota is None else max(0, quota - issued),
     )
 
