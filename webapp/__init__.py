@@ -11,7 +11,7 @@ from webapp.stores import init_stores
 from webapp.web import admin, errors, health, hosts, page_scripts, presenting, security, shop, slashes
 from webapp.web.admin import queue
 from webapp.web.fast.path import FastPath
-from webapp.web.pages import accounts, content, coupons, receipts, tickets, wallet
+from webapp.web.pages import accounts, content, coupons, preview, receipts, tickets, wallet
 from webapp.web.presenting import babel
 from webapp.web.security import csrf
 
@@ -38,7 +38,7 @@ def create_app(overrides: dict[str, Any] | None = None) -> Flask:
     shop.init_app(app)
     queue.init_app(app)
     cli.init_app(app)
-    for module in (coupons, content, tickets, receipts, accounts, wallet, admin, health):
+    for module in (coupons, content, preview, tickets, receipts, accounts, wallet, admin, health):
         app.register_blueprint(module.bp)
     slashes.init_app(app)  # last: `admin` hides its pages before
     if app.config["FAST_PATH"]:

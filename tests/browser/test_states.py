@@ -19,14 +19,16 @@ from tests.browser.pictures import KEPT, SCHEMES, SHOWN, SIZES, photograph
 from tests.builders import make_user, make_users, session_cookie
 from tests.values.test_pictures import file_of
 from webapp.accounts import throttle
-from webapp.models import CLOSED, LIVE, OPERATOR, PAUSED, Coupon, User, utcnow
+from webapp.models import CLOSED, DRAFT, LIVE, OPERATOR, PAUSED, Coupon, User, utcnow
 from webapp.models.rehearsals import BROKEN, PASSED, RUNNING, STOPPED
 from webapp.sale import admission, claims, redeeming, rehearsing
+from webapp.sale.archiving import archive
 from webapp.sale.codes import grouped
 from webapp.sale.content import set_content
 from webapp.sale.coupons import change_coupon
 from webapp.sale.outcomes import Refused
 from webapp.sale.pictures import set_picture
+from webapp.sale.previews import sign_preview
 from webapp.stores.script_redis import line_redis
 from webapp.stores.sql import db
 from webapp.web.pages.tickets import refusal_receipt
@@ -574,6 +576,35 @@ def picture_refused(visit: Visit) -> None:
     visit.page.locator("form.card .button--primary").click()
 
 
+def preview_of_a_coupon(visit: Visit) -> None:
+    _become_operator(visit)
+    visit.page.goto(f"/admin/coupons/{told(visit, status=DRAFT)}/preview")
+
+
+def previewed(visit: Visit) -> None:
+    coupon = told(visit, status=DRAFT, opens_in=DAY, closes_in=2 * DAY)
+    visit.sign_out()
+    key = sign_preview(current_app.config["SECRET_KEY"], coupon)
+    visit.page.goto(f"/preview?key={key}&state=issued")
+
+
+def preview_over(visit: Visit) -> None:
+    visit.sign_out()
+    visit.page.goto("/preview?key=1")
+
+
+def duplicating(visit: Visit) -> None:
+    _become_operator(visit)
+    visit.page.goto(f"/admin/coupons/{visit.coupon(valid_until=utcnow() + timedelta(days=30))}/duplicate")
+
+
+def archived_coupon(visit: Visit) -> None:
+    _become_operator(visit)
+    coupon = visit.coupon(status=CLOSED)
+    archive(coupon, by=visit.user)
+    visit.page.goto(f"/admin/coupons/{coupon}")
+
+
 def closing(visit: Visit) -> None:
     _become_operator(visit)
     visit.page.goto(f"/admin/coupons/{visit.coupon()}/close")
@@ -661,6 +692,11 @@ STATES: dict[State, tuple[str, str]] = {
     content_changed_meanwhile: ("그사이 다른 분이 바꿨어요", "Somebody has changed this meanwhile"),
     picture_of_a_coupon: ("지금 사진", "The picture now"),
     picture_refused: ("PNG로 저장해서", "Save it as PNG"),
+    preview_of_a_coupon: ("미리 보기 링크", "Link to the preview"),
+    previewed: ("축하해요! 쿠폰을 받았어요", "Congratulations, it's yours!"),
+    preview_over: ("미리 보기가 끝났어요", "This preview is over"),
+    duplicating: ("기간만 새로 정해 주세요", "Give it a period of its own"),
+    archived_coupon: ("보관함에서 꺼내기", "Bring back from the archive"),
     closing: ("쿠폰을 마감할까요?", "Close the coupon?"),
 }
 """What each page must say."""

@@ -164,7 +164,7 @@ def running() -> Iterator[Installation]:
 
 @pytest.fixture
 def place(running) -> dict[str, str]:
-    """Return what stands for a placeholder: a coupon, a code that nobody has used, one that was, and an account."""
+    """Return what stands for a placeholder: coupons, a code that nobody has used, one that was, and an account."""
     with running.app.app_context():
         coupon, email = make_coupon(quota=5), make_user().email
         for _ in range(2):
@@ -173,8 +173,16 @@ def place(running) -> dict[str, str]:
         held = select(CouponIssue.code).where(CouponIssue.coupon_id == coupon).order_by(CouponIssue.id)
         code, used = db.session.scalars(held)
         redeeming.use(used, None)
+        draft = str(make_coupon(status="draft"))
         db.session.remove()
-    return {"ID": str(coupon), "CODE": code, "USED": used, "N": "7", "EMAIL": email, "NEW": f"new-{email}"}
+    return {
+        "ID": str(coupon),
+        "CODE": code,
+        "USED": used,
+        "N": "7",
+        "EMAIL": email,
+        "NEW": f"new-{email}",
+    } | {"DRAFT": draft}
 
 
 def run(command: str, installation: Installation, place: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -182,7 +190,7 @@ def run(command: str, installation: Installation, place: dict[str, str]) -> subp
         command = f"{command} --help"
     for text, example in EXAMPLES.items():
         command = command.replace(text, example)
-    command = re.sub(r"\b(ID|CODE|USED|N|EMAIL|NEW)\b", lambda found: place[found[1]], command)
+    command = re.sub(r"\b(ID|CODE|USED|N|EMAIL|NEW|DRAFT)\b", lambda found: place[found[1]], command)
     program, *words = shlex.split(f"flask {command}" if PART_OF_ONE.fullmatch(command) else command)
     # The programs of this Python stand for those of the installation's own.
     found = Path(sys.executable).with_name(Path(program).name)

@@ -1,12 +1,16 @@
-"""The commands for what a campaign says and shows."""
+"""The commands for what a campaign says and shows, for its duplicates and the archive."""
 
 import re
+from collections.abc import Callable
+from datetime import datetime
 from typing import BinaryIO
 
 import click
 
-from webapp.cli.base import ID, Group, unknown_coupon
+from webapp.cli.base import ID, Group, Moment, unknown_coupon
+from webapp.sale.archiving import archive, unarchive
 from webapp.sale.content import LANGUAGES, set_content
+from webapp.sale.duplicating import duplicate_coupon
 from webapp.sale.pictures import set_picture
 from webapp.values.pictures import MOST_BYTES
 
@@ -20,6 +24,9 @@ BETWEEN = "---"
 def add_to(coupons: Group) -> None:
     coupons.add_command(content)
     coupons.add_command(picture)
+    coupons.add_command(duplicate)
+    coupons.add_command(archived)
+    coupons.add_command(unarchived)
 
 
 @click.command("content")
@@ -53,6 +60,39 @@ def picture(coupon_id: int, file: BinaryIO | None, remove: bool) -> None:
     except LookupError as error:
         raise unknown_coupon(coupon_id) from error
     click.echo(name or "removed")
+
+
+@click.command("duplicate")
+@click.argument("coupon_id", metavar="ID", type=ID)
+@click.option("--opens-at", type=Moment(), required=True, help="As for `coupon create`.")
+@click.option("--closes-at", type=Moment(end=True), required=True, help="As for `coupon create`.")
+def duplicate(coupon_id: int, opens_at: datetime, closes_at: datetime) -> None:
+    """Make a draft of everything that the coupon says and gives, and print its id, and nothing else."""
+    try:
+        click.echo(duplicate_coupon(coupon_id, opens_at=opens_at, closes_at=closes_at, by=None))
+    except LookupError as error:
+        raise unknown_coupon(coupon_id) from error
+
+
+@click.command("archive")
+@click.argument("coupon_id", metavar="ID", type=ID)
+def archived(coupon_id: int) -> None:
+    """Take a coupon that is over, or a draft, out of the lists; `coupon unarchive` brings it back."""
+    _put(archive, coupon_id)
+
+
+@click.command("unarchive")
+@click.argument("coupon_id", metavar="ID", type=ID)
+def unarchived(coupon_id: int) -> None:
+    """Put a coupon into the lists again."""
+    _put(unarchive, coupon_id)
+
+
+def _put(verb: Callable[..., None], coupon_id: int) -> None:
+    try:
+        verb(coupon_id, by=None)
+    except LookupError as error:
+        raise unknown_coupon(coupon_id) from error
 
 
 def _decoded(data: bytes) -> str:

@@ -125,9 +125,11 @@ def _benefit(
 
 
 @coupons.command("list")
-def list_coupons() -> None:
-    """List every coupon: id, status, issued / quota, period, title."""
-    for coupon in db.session.scalars(select(Coupon).order_by(Coupon.id)):
+@click.option("--archived", is_flag=True, help="List those in the archive, and no others.")
+def list_coupons(archived: bool) -> None:
+    """List every coupon that is not in the archive: id, status, issued / quota, period, title."""
+    shown = Coupon.archived_at.is_not(None) if archived else Coupon.archived_at.is_(None)
+    for coupon in db.session.scalars(select(Coupon).where(shown).order_by(Coupon.id)):
         amount = f"{coupon.issued_quantity} / {_quota(coupon.total_quantity)}"
         period = f"{shown_moment(coupon.issue_start_at)} – {shown_moment(coupon.issue_end_at)}"
         click.echo(f"{coupon.id:>6}  {coupon.status:<6}  {amount:>19}  {period}  {coupon.title}")

@@ -68,6 +68,8 @@ class Coupon(Base):
     revision: Mapped[int] = mapped_column(BigInteger, default=0)
     last_number: Mapped[int] = mapped_column(BigInteger, default=0)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
+    # Out of the lists since then.
+    archived_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
     @property
     def sold_out(self) -> bool:

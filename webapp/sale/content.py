@@ -15,7 +15,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from webapp.models import PLACE_LENGTH, TITLE_LENGTH, Coupon, CouponRow, CouponText
 from webapp.sale.benefit import Message
-from webapp.sale.coupons import InvalidField
+from webapp.sale.coupons import InvalidField, refuse_archived
 from webapp.sale.locking import CouponLock, locked_coupon
 from webapp.stores.sql import db
 from webapp.values.markdown import as_html
@@ -91,12 +91,13 @@ def set_content(
     Texts: those of FIELDS; what is left out stays. `by` is the operator, None for a command. `shown` holds the marks of
     what the operator saw: what they left as it was stays as it is now, and a text of theirs that another operator has
     changed since raises ChangedMeanwhile. Raises LookupError for an unknown coupon, and InvalidField for a text that is
-    too long or an empty Korean title: nothing is changed then.
+    too long, an empty Korean title, or a coupon in the archive: nothing is changed then.
     """
     clean = {name: _clean(name, text) for name, text in texts.items()}
     with locked_coupon(coupon_id) as lock:
         if lock.coupon is None:
             raise LookupError(coupon_id)
+        refuse_archived(lock.coupon)
         written = _read(lock.connection, lock.coupon)
         now = vars(written[language])
         changed = _changed(clean, now, shown or {})

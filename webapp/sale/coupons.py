@@ -46,6 +46,7 @@ STEPS: dict[str, Step] = {
 }
 """Every change of status, by name. No step hides a published coupon again."""
 NOT_POSSIBLE = _("The coupon's status has changed meanwhile; this step is not possible now.")
+ARCHIVED = _("This coupon is in the archive. Bring it back before you change it.")
 
 TERMS = (
     "title",
@@ -102,12 +103,17 @@ def create_coupon(*, rehearsal: bool = False, sent: Sent | None = None, **fields
     coupon already. redis.RedisError after the commit leaves the coupon created, and the sweeper publishes it. A caller
     that needs the id in any case creates a draft first.
     """
+    coupon_id = _insert(new_row(fields) | {"rehearsal": rehearsal}, sent)
+    publish(coupon_id)
+    return coupon_id
+
+
+def new_row(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a new coupon, clean and complete. Raises InvalidField when one breaks a rule."""
     values = DEFAULTS | _known(fields)
     values |= benefit.cleared(values)
     _validate(values, FIELDS, issued=0)
-    coupon_id = _insert(values | {"rehearsal": rehearsal}, sent)
-    publish(coupon_id)
-    return coupon_id
+    return values
 
 
 def _insert(values: dict[str, Any], sent: Sent | None) -> int:
@@ -141,8 +147,9 @@ def change_coupon(
     `look` is given the locked row first; when it raises, nothing is changed.
     Raises LookupError for an unknown coupon, and InvalidField when a field breaks a rule: nothing is changed then.
     Rules are also: no quota below the issued number, no terms worse than promised, no other start once the drop has
-    opened. A value that stands already breaks no rule. Raises redis.RedisError or Refused(busy) when the gate cannot be
-    written after the commit: the change stands, and the sweeper writes the gate within seconds.
+    opened, no change in the archive. A value that stands already breaks no rule. Raises redis.RedisError or
+    Refused(busy) when the gate cannot be written after the commit: the change stands, and the sweeper writes the gate
+    within seconds.
     """
     fields = _known(fields | ({"status": STEPS[step][1]} if step else {}))
     gate = _gate(coupon_id) if fields.keys() & PROMISED else None
@@ -152,6 +159,8 @@ def change_coupon(
             raise LookupError(coupon_id)
         look(coupon)
         changed = _changed(coupon, fields)
+        if changed:
+            refuse_archived(coupon)
         _validate_change(coupon, changed, STEPS if step is None else {step: STEPS[step]})
         _keep_promises(lock, changed, gate)
         if changed:
@@ -162,6 +171,12 @@ def change_coupon(
     except SQLAlchemyError as error:
         # The change stands: an error of SQL from here would say that it does not.
         raise Refused("busy") from error
+
+
+def refuse_archived(coupon: CouponRow) -> None:
+    """Raises InvalidField for a coupon in the archive, which nobody changes."""
+    if coupon.archived_at is not None:
+        raise InvalidField("status", ARCHIVED)
 
 
 def _changed(coupon: CouponRow, fields: Mapping[str, Any]) -> dict[str, Any]:

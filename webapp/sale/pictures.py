@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from webapp.models import Coupon, Picture, utcnow
 from webapp.sale.benefit import Message
-from webapp.sale.coupons import InvalidField
+from webapp.sale.coupons import InvalidField, refuse_archived
 from webapp.sale.locking import locked_coupon
 from webapp.stores.native import natively
 from webapp.stores.sql import db
@@ -34,13 +34,15 @@ WHY_NOT = {
 def set_picture(coupon_id: int, data: bytes | None, *, by: int | None) -> str | None:
     """Give the coupon the picture of a file, or none for None, and return the picture's name.
 
-    `by` is the operator, None for a command. A repeat changes nothing. Raises LookupError for an unknown coupon, and
-    InvalidField, in words for people, for a file that is no picture: nothing is changed then. SQLAlchemyError.
+    `by` is the operator, None for a command. A repeat changes nothing. Raises LookupError for an unknown coupon,
+    SQLAlchemyError, and InvalidField, in words for people, for a file that is no picture and a coupon in the archive:
+    nothing is changed then.
     """
     drawn = None if data is None else _drawn(data)
     with locked_coupon(coupon_id) as lock:
         if lock.coupon is None:
             raise LookupError(coupon_id)
+        refuse_archived(lock.coupon)
         if drawn:
             _keep(lock.connection, drawn)
         name = drawn.name if drawn else None

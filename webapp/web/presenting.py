@@ -1,6 +1,7 @@
 """Values as pages show them, in the visitor's language, and the state of the page that a visitor sees."""
 
 import hashlib
+import re
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
@@ -37,11 +38,12 @@ MOST_ACCEPTED = 256
 """Headers that a process remembers to have read; the browsers of a crowd send a few dozen."""
 PATTERNS = {"ko": "M월 d일 (E) HH:mm", "en": "MMM d (E), HH:mm"}
 YEAR_PATTERNS = {"ko": "y년 M월 d일 (E) HH:mm", "en": "MMM d, y (E), HH:mm"}
+HREF = re.compile(r' href="[^"]*"')
 EXACT_PATTERNS = {"ko": "y년 M월 d일 (E) HH:mm:ss.S", "en": "MMM d, y (E), HH:mm:ss.S"}
 
 
 def init_app(app: Flask) -> None:
-    app.jinja_env.filters.update(markdown=markdown, plain=as_text, picture_size=size_in)
+    app.jinja_env.filters.update(unlinked=unlinked, markdown=markdown, plain=as_text, picture_size=size_in)
     app.jinja_env.filters.update(
         titled=titled,
         gives=gives,
@@ -89,6 +91,11 @@ def _accepted_language(header: str) -> str:
 def markdown(text: str) -> Markup:
     """Return the HTML of an operator's text, in which only what `webapp.values.markdown` lists is left."""
     return Markup(as_html(text))
+
+
+def unlinked(html: Markup) -> Markup:
+    """Return HTML of ours whose links lead nowhere: what looks like the page, and is none."""
+    return Markup(HREF.sub("", html))
 
 
 def titled(coupon: Coupon | Worth) -> str:

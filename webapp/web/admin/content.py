@@ -15,7 +15,7 @@ from webapp.sale.content import ChangedMeanwhile, Content, mark_of, set_content
 from webapp.sale.coupons import InvalidField
 from webapp.sale.pictures import set_picture
 from webapp.values.pictures import MOST_BYTES
-from webapp.web.admin.coupons import COUPON, asked_coupon, operator_id
+from webapp.web.admin.coupons import COUPON, asked_coupon, blame, operator_id
 from webapp.web.admin.guard import FILE_BYTES, bp
 from webapp.web.presenting import LANGUAGES
 
@@ -70,7 +70,7 @@ def content(coupon_id: int, lang: str) -> Response | tuple[str, int]:
             flash(gettext("Saved."))
             return redirect(url_for("admin.content", coupon_id=coupon_id, lang=lang), 303)
     except InvalidField as error:
-        form[error.field].errors = [str(error)]
+        blame(form, error)
         return _page(coupon, lang, form, error)
     return _page(coupon, lang, form)
 

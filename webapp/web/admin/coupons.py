@@ -15,6 +15,7 @@ from wtforms import Field
 from webapp.line.line import Line
 from webapp.line.types import Gate, Policy
 from webapp.models import DRAFT, LIVE, Coupon, LineEvent, utcnow
+from webapp.sale.archiving import can_be_archived
 from webapp.sale.coupons import (
     STEPS,
     InvalidField,
@@ -47,7 +48,15 @@ SAVED_ONLY = _(
 def index() -> str:
     # Any number may be in the address, and the offset has to fit the database's integers.
     page = min(max(1, request.args.get("page", 1, type=int)), LAST_PAGE)
-    newest = select(Coupon).order_by(Coupon.id.desc()).offset((page - 1) * PER_PAGE).limit(PER_PAGE + 1)
+    archived = "archived" in request.args
+    shown = Coupon.archived_at.is_not(None) if archived else Coupon.archived_at.is_(None)
+    newest = (
+        select(Coupon)
+        .where(shown)
+        .order_by(Coupon.id.desc())
+        .offset((page - 1) * PER_PAGE)
+        .limit(PER_PAGE + 1)
+    )
     # One row more than is shown tells whether there is another page.
     coupons = list(db.session.scalars(newest))
     gates = _gates(coupons[:PER_PAGE])
@@ -55,7 +64,10 @@ def index() -> str:
         "admin/index.html",
         rows=[(coupon, (gates or {}).get(coupon.id)) for coupon in coupons[:PER_PAGE]],
         line_answers=gates is not None,
-        total=db.session.scalar(select(func.count(Coupon.id))),
+        total=db.session.scalar(select(func.count(Coupon.id)).where(shown)),
+        archived=archived,
+        in_archive=archived
+        or db.session.scalar(select(Coupon.archived_at.is_not(None)).where(~shown).limit(1)),
         newer=page - 1,
         older=page + 1 if len(coupons) > PER_PAGE else None,
     )
@@ -69,7 +81,7 @@ def new() -> str | Response | tuple[str, int]:
         try:
             return _drafted(create_coupon(**form.terms(), status=DRAFT, sent=form.sent()))
         except InvalidField as error:
-            _blame(form, error)
+            blame(form, error)
         except SentBefore as before:
             if before.same:
                 return _drafted(before.made_id)
@@ -145,7 +157,8 @@ def _page(coupon: Coupon, *, edit: EditCoupon | None = None, quota_form: QuotaFo
     return render_template(
         "admin/show.html",
         coupon=coupon,
-        steps=steps_from(coupon.status),
+        steps=[] if coupon.archived_at else steps_from(coupon.status),
+        can_be_archived=can_be_archived(coupon),
         gate=gate,
         line_answers=gates is not None,
         line_behind=gate is not None and _rules(gate.policy) != _rules(policy_of(coupon)),
@@ -185,7 +198,7 @@ def _changed(form: FlaskForm, coupon_id: int, fields: dict[str, Any]) -> bool:
     try:
         _change(coupon_id, **fields)
     except InvalidField as error:
-        _blame(form, error)
+        blame(form, error)
         return False
     return True
 
@@ -202,7 +215,7 @@ def _change(coupon_id: int, **fields: Any) -> None:
         flash(gettext("Saved."))
 
 
-def _blame(form: FlaskForm, error: InvalidField) -> None:
+def blame(form: FlaskForm, error: InvalidField) -> None:
     # An error about a field that this form does not show stands beside its first one.
     field: Field = form[error.field] if error.field in form else next(iter(form))
     field.errors = [str(error)]

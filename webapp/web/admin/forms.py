@@ -152,6 +152,24 @@ class NewCoupon(CouponForm):
         return Sent.of("".join(self.once.raw_data), self.terms())
 
 
+class DuplicateForm(FlaskForm):  # type: ignore[misc]
+    """The period of a duplicate; everything else is its model's."""
+
+    once = HiddenField(default=new_token)
+    issue_start_at = KoreanTime(_("Opens at"), validators=[InputRequired(_("Give a date and time."))])
+    past_start = StringField(_("It may open at once"))
+    issue_end_at = KoreanTime(
+        _("Closes at"), validators=[InputRequired(_("Give a date and time."))], end=True
+    )
+    validate_issue_start_at = CouponForm.validate_issue_start_at
+
+    def period(self) -> dict[str, Any]:
+        return {"opens_at": self.issue_start_at.data, "closes_at": self.issue_end_at.data}
+
+    def sent(self, coupon_id: int) -> Sent:
+        return Sent.of("".join(self.once.raw_data), self.period() | {"duplicates": coupon_id})
+
+
 class EditCoupon(CouponForm):
     """The coupon as the page showed it (`before`), and as the operator has changed it."""
 

@@ -42,6 +42,7 @@ class Offer(Worth):
     state: str
     left: int | None
     picture: str | None
+    preview: bool = False
 
     @property
     def over(self) -> bool:
@@ -67,7 +68,7 @@ def show(coupon_id: int) -> str:
     notice = request.args.get("notice")
     return render_template(
         "coupons/show.html",
-        offer=_offer(coupon, serving.state, serving.issued),
+        offer=offer_of(coupon, serving.state, serving.issued),
         said=said_in(str(get_locale()), content_of(coupon)),
         ticket=ticket,
         held=mine,
@@ -123,7 +124,7 @@ def _listed() -> dict[str, list[Offer]]:
     shown: dict[int, str] = {coupon.id: name for name, coupons in found.items() for coupon in coupons}
     return {
         name: [
-            _offer(coupon, state_at(coupon, now), coupon.issued_quantity)
+            offer_of(coupon, state_at(coupon, now), coupon.issued_quantity)
             for coupon in coupons
             if shown[coupon.id] == name
         ]
@@ -133,11 +134,12 @@ def _listed() -> dict[str, list[Offer]]:
 
 def _shown(*conditions: ColumnElement[bool]) -> Select[Coupon]:
     """Return a query of coupons that people may see; it reads rows anew that this session has read before."""
-    visible = (Coupon.status != DRAFT, Coupon.rehearsal.is_(False))
+    visible = (Coupon.status != DRAFT, Coupon.rehearsal.is_(False), Coupon.archived_at.is_(None))
     return select(Coupon).where(*visible, *conditions).execution_options(populate_existing=True)
 
 
-def _offer(coupon: Coupon, state: str, issued: int) -> Offer:
+def offer_of(coupon: Coupon, state: str, issued: int, *, preview: bool = False) -> Offer:
+    """Return a coupon as people see it in that state of its line."""
     quota = coupon.total_quantity
     return Offer(
         id=coupon.id,
@@ -150,6 +152,7 @@ def _offer(coupon: Coupon, state: str, issued: int) -> Offer:
         state=state,
         # `quota` is of SQL and `issued` of Redis, so they may be of different moments.
         picture=coupon.picture,
+        preview=preview,
         left=None if quota is None else max(0, quota - issued),
     )
 
