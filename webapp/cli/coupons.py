@@ -51,6 +51,9 @@ coupons.add_command(rehearse_coupon)
 @click.option("--discount", type=AMOUNT, default=0, help="Won.")
 @click.option("--min-amount", type=AMOUNT, default=0, help="The least purchase it is good for, in won.")
 @click.option(
+    "--standby", type=AMOUNT, default=0, help="Places in standby for who comes when the coupons are gone."
+)
+@click.option(
     "--valid-until",
     type=Moment(end=True),
     help="Until when an issued coupon can be used; a date alone is the end of that day.",
@@ -63,6 +66,7 @@ def create(
     closes_at: datetime,
     discount: int,
     min_amount: int,
+    standby: int,
     valid_until: datetime | None,
     draft: bool,
 ) -> None:
@@ -75,6 +79,7 @@ def create(
         issue_end_at=closes_at,
         discount_amount=discount,
         min_available_amount=min_amount,
+        standby_limit=standby,
         valid_until=valid_until,
         status=DRAFT,
     )
@@ -169,6 +174,7 @@ def _facts(coupon: Coupon) -> dict[str, object]:
         "valid until": shown_moment(coupon.valid_until) if coupon.valid_until else "-",
         "discount": coupon.discount_amount,
         "min amount": coupon.min_available_amount,
+        "standby": coupon.standby_limit,
         "rehearsal": "yes" if coupon.rehearsal else "no",
     }
 
@@ -205,6 +211,14 @@ def close(coupon_id: int) -> None:
 def quota(coupon_id: int, quota: int | str) -> None:
     """Change how many may be issued: a number, or `unlimited`."""
     _change(coupon_id, total_quantity=None if quota == UNLIMITED else quota)
+
+
+@coupons.command("standby")
+@click.argument("coupon_id", metavar="ID", type=ID)
+@click.argument("places", metavar="N", type=AMOUNT)
+def standby(coupon_id: int, places: int) -> None:
+    """Change how many may stand in standby when the coupons are gone; who stands there already keeps the place."""
+    _change(coupon_id, standby_limit=places)
 
 
 def _change(coupon_id: int, **fields: Any) -> None:

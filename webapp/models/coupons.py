@@ -19,6 +19,7 @@ class Coupon(Base):
 
     `revision` rises with every commit that concerns the coupon; raising it is also how the row is locked. `epoch`
     counts the epochs of its line in Redis. `last_number` is the highest number of a ticket that SQL heard of.
+    `standby_limit` is the most people in standby among whom a click still gets a place when the coupons are gone.
     """
 
     __tablename__ = "coupons"
@@ -41,6 +42,7 @@ class Coupon(Base):
     issued_quantity: Mapped[int] = mapped_column(BigInteger, default=0)
     discount_amount: Mapped[int] = mapped_column(BigInteger, default=0)
     min_available_amount: Mapped[int] = mapped_column(BigInteger, default=0)
+    standby_limit: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     issue_start_at: Mapped[datetime] = mapped_column(UTCDateTime)
     issue_end_at: Mapped[datetime] = mapped_column(UTCDateTime)
     valid_until: Mapped[datetime | None] = mapped_column(UTCDateTime)

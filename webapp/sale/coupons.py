@@ -41,11 +41,14 @@ TERMS = (
     "total_quantity",
     "discount_amount",
     "min_available_amount",
+    "standby_limit",
     "issue_start_at",
     "issue_end_at",
     "valid_until",
 )
 """The fields that a form of the console carries."""
+AMOUNTS = ("discount_amount", "min_available_amount", "standby_limit")
+"""Whole numbers from 0 on; one that is left out is 0."""
 FIELDS = frozenset({*TERMS, "status"})
 NO_WORSE: dict[str, Callable[[Any, Any], bool]] = {
     "discount_amount": lambda now, then: then >= now,
@@ -59,6 +62,7 @@ DEFAULTS = {
     "total_quantity": None,
     "discount_amount": 0,
     "min_available_amount": 0,
+    "standby_limit": 0,
     "valid_until": None,
     "status": LIVE,
 }
@@ -82,9 +86,10 @@ def create_coupon(*, rehearsal: bool = False, sent: Sent | None = None, **fields
     """Create a coupon, open its line in Redis unless it is a draft, and return its id.
 
     Fields: title, issue_start_at, issue_end_at (aware datetimes); total_quantity (None = unlimited), discount_amount,
-    min_available_amount (won), valid_until, status. Raises InvalidField and creates nothing when one breaks a rule, and
-    SentBefore when the form that was `sent` has made a coupon already. redis.RedisError after the commit leaves the
-    coupon created, and the sweeper publishes it. A caller that needs the id in any case creates a draft first.
+    min_available_amount (won), standby_limit, valid_until, status. Raises InvalidField and creates nothing when one
+    breaks a rule, and SentBefore when the form that was `sent` has made a coupon already. redis.RedisError after the
+    commit leaves the coupon created, and the sweeper publishes it. A caller that needs the id in any case creates a
+    draft first.
     """
     values = DEFAULTS | _known(fields)
     _validate(values, FIELDS, issued=0)
@@ -238,7 +243,7 @@ def _validate(values: Mapping[str, Any], names: Collection[str], *, issued: int)
         raise InvalidField("title", _("Give a title of 1 to %(most)s characters.", most=TITLE_LENGTH))
     if "total_quantity" in names and values["total_quantity"] is not None:
         _check_quota(values["total_quantity"], issued)
-    for name in ("discount_amount", "min_available_amount"):
+    for name in AMOUNTS:
         if name in names:
             _check_amount(name, values[name])
     if "issue_start_at" in names or "issue_end_at" in names:

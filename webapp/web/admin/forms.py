@@ -12,7 +12,7 @@ from wtforms.validators import DataRequired, InputRequired, Length, ValidationEr
 from wtforms.widgets import TextInput
 
 from webapp.models import REASON_LENGTH, TITLE_LENGTH, Coupon, utcnow
-from webapp.sale.coupons import TERMS
+from webapp.sale.coupons import AMOUNTS, TERMS
 from webapp.sale.submissions import Sent, new_token
 from webapp.values.amounts import MOST, read_amount
 from webapp.values.moments import read_moment, write_moment
@@ -80,6 +80,12 @@ class CouponForm(FlaskForm):  # type: ignore[misc]
     unlimited = BooleanField(_("Unlimited"))
     discount_amount = WholeNumber(_("Discount (won)"))
     min_available_amount = WholeNumber(_("Least purchase (won)"))
+    standby_limit = WholeNumber(
+        _("Places in standby"),
+        description=_(
+            "0: who comes when the coupons are gone is told so. Else up to so many people wait for one to come back."
+        ),
+    )
     issue_start_at = KoreanTime(_("Opens at"), validators=[InputRequired(_("Give a date and time."))])
     past_start = StringField(_("It may open at once"))
     issue_end_at = KoreanTime(
@@ -101,7 +107,7 @@ class CouponForm(FlaskForm):  # type: ignore[misc]
     def terms(self) -> dict[str, Any]:
         """Return the fields as `webapp.sale.coupons` takes them; an empty amount is 0."""
         values = {name: self[name].data for name in TERMS}
-        return values | {name: values[name] or 0 for name in ("discount_amount", "min_available_amount")}
+        return values | {name: values[name] or 0 for name in AMOUNTS}
 
     def typed(self) -> dict[str, str]:
         """Return the texts of the fields, to be compared with those that the page showed."""

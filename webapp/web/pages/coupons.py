@@ -40,6 +40,7 @@ class Offer:
     valid_until: datetime | None
     state: str
     left: int | None
+    standby_limit: int
 
     @property
     def over(self) -> bool:
@@ -148,6 +149,7 @@ def _offer(coupon: Coupon, state: str, issued: int) -> Offer:
         state=state,
         # `quota` is of SQL and `issued` of Redis, so they may be of different moments.
         left=None if quota is None else max(0, quota - issued),
+        standby_limit=coupon.standby_limit,
     )
 
 
