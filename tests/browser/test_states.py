@@ -187,6 +187,20 @@ def sold_out(visit: Visit) -> None:
     visit.open(decided(claimed(other, quota=1)))
 
 
+def place_in_standby(visit: Visit) -> None:
+    visit.open(decided(claimed(visit, before=2, quota=1, standby_limit=50)))
+
+
+def standby_offered(visit: Visit) -> None:
+    other = Visit(visit.page, make_user().id, visit.language)
+    visit.open(decided(claimed(other, quota=1, standby_limit=50)))
+
+
+def standby_full(visit: Visit) -> None:
+    other = Visit(visit.page, make_user().id, visit.language)
+    visit.open(decided(claimed(other, before=1, quota=1, standby_limit=1)))
+
+
 def paused(visit: Visit) -> None:
     visit.open(visit.coupon(status=PAUSED))
 
@@ -669,6 +683,9 @@ STATES: dict[State, tuple[str, str]] = {
     wrong_kind_of_request: ("이 주소는 다른 방식으로 열어야 해요", "another kind of request"),
     operations: ("쿠폰과 대기열", "Coupons and their lines"),
     operations_of_a_coupon: ("수량", "Quota"),
+    place_in_standby: ("예비 2번째예요", "You are number 2 in standby"),
+    standby_offered: ("예비로 기다리기", "Stand by"),
+    standby_full: ("예비 자리도 모두 찼어요", "All places in standby are taken"),
     checks_before_going_live: ("하나씩 확인해 주세요", "Look at each of these"),
     checks_that_block: ("아직 공개할 수 없어요", "It cannot go live yet"),
     changed_before_going_live: ("다른 운영자가 내용을 바꿨어요", "Another operator has changed it"),

@@ -74,6 +74,8 @@ CHANGES = {
     "raises the quota by one": lambda row, now: {"total_quantity": (row.quota or 0) + 1},
     "raises the quota by two": lambda row, now: {"total_quantity": (row.quota or 0) + 2},
     "lowers the quota to what is issued": lambda row, now: {"total_quantity": row.issued},
+    "offers two places in standby": lambda row, now: {"standby_limit": 2},
+    "offers no place in standby": lambda row, now: {"standby_limit": 0},
     "pauses the coupon": lambda row, now: {"step": "pause"},
     "resumes the coupon": lambda row, now: {"step": "resume"},
     "closes the coupon": lambda row, now: {"step": "close"},

@@ -138,6 +138,7 @@ class Simulation(RuleBasedStateMachine):
         opens_in_s=st.sampled_from([-10, -10, 3]),
         closes_in_s=st.sampled_from([600, 600, 20]),
         first=st.one_of(SOME, st.lists(USERS, min_size=3, unique=True)),
+        standby=st.sampled_from([0, 2, 4]),
     )
     def coupon(self, **chosen: Any) -> None:
         self.script.append(("coupon", chosen))
@@ -145,16 +146,15 @@ class Simulation(RuleBasedStateMachine):
         self.whole_steps = 1
 
     def write_the_coupon(
-        self, quota: int | None, opens_in_s: int, closes_in_s: int, first: list[int]
+        self, quota: int | None, standby: int, opens_in_s: int, closes_in_s: int, first: list[int]
     ) -> None:
         """Write the coupon; some people press the button at once."""
-        self.world.begin(quota=quota, opens_in_s=opens_in_s, closes_in_s=closes_in_s)
+        self.world.begin(quota=quota, standby=standby, opens_in_s=opens_in_s, closes_in_s=closes_in_s)
         people = {user: Person() for user in PEOPLE}
         self.promises = Promises(self.world, self.world.seen(), self.world.books(), people)
         opens = "has opened" if opens_in_s < 0 else f"opens in {opens_in_s} s"
-        self.tell(
-            f"a coupon with quota {quota if quota is not None else 'unlimited'} {opens}, and ends in {closes_in_s} s"
-        )
+        amounts = f"quota {quota if quota is not None else 'unlimited'} and {standby} places in standby"
+        self.tell(f"a coupon with {amounts} {opens}, and ends in {closes_in_s} s")
         for user in first:
             self.do("click", user=user, cut=TO_THE_END)
 

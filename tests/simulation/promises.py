@@ -181,6 +181,8 @@ class Promises:
                 yield f"user {user} got number {number}, although {why}"
             if number != was.last + 1:
                 yield f"P4: user {user} got number {number} after number {was.last}"
+            if (user in self.seen.standby) != (was.gate["sold_out"] == "1"):
+                yield f"P4: user {user} pressed, and stands in the wrong one of line and standby"
         elif crossed == "restore_ticket.lua":
             if self.owners.get(number) != user and not self.sql_was_put_back:
                 yield f"P5: number {number} was restored for user {user}, who never had it"
@@ -245,7 +247,8 @@ def why_no_number(gate: Seen, user: int, now_ms: int) -> str:
         return "P8: it has not opened"
     if now_ms >= int(fields["closes_at"]):
         return "P8: it is over"
-    return "it is sold out" if fields["sold_out"] == "1" else ""
+    full = gate.crowd >= int(fields.get("standby_limit", 0))
+    return "it is sold out" if fields["sold_out"] == "1" and full else ""
 
 
 def gone(crossed: str, user: int, number: int, books: Books) -> Iterator[str]:

@@ -75,6 +75,8 @@ class Seen:
     bell_until: int
     """The ms at which the bell ends by Redis's clock; 0: it is not set."""
     run: str
+    crowd: int = 0
+    """How many members line and standby have, numbers that were given up included."""
 
     @property
     def epoch(self) -> int:
@@ -114,9 +116,8 @@ class RedisReader:
     def read(self, run: str) -> Seen:
         self.connection.send_packed_command([self.packed], check_health=False)
         gate, line, standby, results, bell = (self.connection.read_response() for _ in range(5))
-        return Seen(
-            dict(_pairs(gate)), _places(line), _places(standby), _results(results), int(bell or 0), run
-        )
+        places, crowd = (_places(line), _places(standby)), (len(line) + len(standby)) // 2
+        return Seen(dict(_pairs(gate)), *places, _results(results), int(bell or 0), run, crowd)
 
 
 def _pairs(flat: list[str]) -> list[tuple[str, str]]:

@@ -50,7 +50,7 @@ class World:
 
     # What every example starts from
 
-    def begin(self, *, quota: int | None, opens_in_s: float, closes_in_s: float) -> None:
+    def begin(self, *, quota: int | None, standby: int, opens_in_s: float, closes_in_s: float) -> None:
         """Empty both stores, and write the coupon and its people."""
         self.redis_away = self.sql_away = False
         self.now_ms, self.redis_ahead_ms = START_MS, 0
@@ -82,9 +82,8 @@ class World:
                 "issue_start_at": moment + timedelta(seconds=opens_in_s),
                 "issue_end_at": moment + timedelta(seconds=closes_in_s),
             }
-            connection.execute(
-                insert(Coupon).values(id=COUPON, title="Coupon", total_quantity=quota, **period)
-            )
+            offer = {"title": "Coupon", "total_quantity": quota, "standby_limit": standby}
+            connection.execute(insert(Coupon).values(id=COUPON, **offer, **period))
         self.books_are_old = True
 
     # Reading

@@ -67,6 +67,9 @@ coupons.add_command(rehearse_coupon)
 @click.option("--benefit", "words", help="What the coupon gives in your own words, in place of a discount.")
 @click.option("--min-amount", type=ANY_AMOUNT, default=0, help="The least purchase it is good for, in won.")
 @click.option(
+    "--standby", type=ANY_AMOUNT, default=0, help="Places in standby for who comes when the coupons are gone."
+)
+@click.option(
     "--valid-until",
     type=Moment(end=True),
     help="Until when an issued coupon can be used; a date alone is the end of that day.",
@@ -83,6 +86,7 @@ def create(
     gift: str | None,
     words: str | None,
     min_amount: int,
+    standby: int,
     valid_until: datetime | None,
     draft: bool,
 ) -> None:
@@ -95,6 +99,7 @@ def create(
         issue_end_at=closes_at,
         **_benefit(discount, percent, cap, gift, words),
         min_available_amount=min_amount,
+        standby_limit=standby,
         valid_until=valid_until,
         status=DRAFT,
     )
@@ -212,6 +217,7 @@ def _facts(coupon: Coupon) -> dict[str, object]:
         "valid until": shown_moment(coupon.valid_until) if coupon.valid_until else "-",
         "benefit": _given(coupon),
         "min amount": coupon.min_available_amount,
+        "standby": coupon.standby_limit,
         "rehearsal": "yes" if coupon.rehearsal else "no",
     }
 
@@ -256,6 +262,14 @@ def close(coupon_id: int) -> None:
 def quota(coupon_id: int, quota: int | str) -> None:
     """Change how many may be issued: a number, or `unlimited`."""
     _change(coupon_id, total_quantity=None if quota == UNLIMITED else quota)
+
+
+@coupons.command("standby")
+@click.argument("coupon_id", metavar="ID", type=ID)
+@click.argument("places", metavar="N", type=ANY_AMOUNT)
+def standby(coupon_id: int, places: int) -> None:
+    """Change how many may stand in standby when the coupons are gone; who stands there already keeps the place."""
+    _change(coupon_id, standby_limit=places)
 
 
 def _change(coupon_id: int, **fields: Any) -> None:

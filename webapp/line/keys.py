@@ -4,7 +4,8 @@ Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
 
     {coupon:7}:gate      hash    epoch, revision, status, quota, issued, opens_at, closes_at (ms), last (number
                                  given), serving (highest number decided), last_issued (highest number that was
-                                 issued a coupon), sold_out (0 or 1), sold_out_at (ms), floor (this epoch's numbers are
+                                 issued a coupon), sold_out (0 or 1), sold_out_at (ms), standby_limit (places
+                                 in standby for who comes late), floor (this epoch's numbers are
                                  above it), arrived (last bucket of the arrivals),
                                  looked_at (ms, when a claim last looked at the memory), full (0 or 1, what it saw),
                                  heard (a number that a receipt proved and the counter did not know),
@@ -15,7 +16,8 @@ Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
                                  grace_from and grace_until (ms between which admission waits for receipts)
     {coupon:7}:line      zset    user id -> number: the tickets that wait;
                                  "<user id>:<number>" -> number: given up by a user who has a lower one again
-    {coupon:7}:standby   zset    user id -> number: the tickets that waited when the quota ran out
+    {coupon:7}:standby   zset    user id -> number: the tickets that waited when the quota ran out, and behind
+                                 them those that came later, up to standby_limit in all
     {coupon:7}:results   hash    user id -> "issued:<number>:<code>" or "rejected:<number>:<reason>"; it leaves Redis
                                  RESULTS_KEPT_MS after the end, and so do the arrivals
     {coupon:7}:bell      string  set when a bell is rung, until an admission begins, BELL_MS at most

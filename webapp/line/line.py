@@ -12,7 +12,7 @@ from webapp.line.types import Claimed, Gate, Head, Life, Policy, Reply, Restored
 from webapp.stores.script_redis import ScriptRedis
 
 KEPT_ASIDE = 1000
-NO_POLICY = [""] * 7
+NO_POLICY = [""] * 8
 WRITE_CHUNK = 1000
 READ_CHUNK = 1000
 

@@ -101,7 +101,10 @@ class Settled(NamedTuple):
 
 @dataclass(frozen=True)
 class Policy:
-    """The part of a coupon's row that the gate copies. Times are epoch ms; a quota of None means unlimited."""
+    """The part of a coupon's row that the gate copies. Times are epoch ms; a quota of None means unlimited.
+
+    `standby_limit`: up to so many people in standby, whoever comes after the coupons are gone takes a place there.
+    """
 
     revision: int
     status: str
@@ -109,6 +112,7 @@ class Policy:
     issued: int
     opens_at_ms: int
     closes_at_ms: int
+    standby_limit: int = 0
 
     @property
     def sold_out(self) -> bool:
@@ -125,6 +129,7 @@ class Policy:
             self.opens_at_ms,
             self.closes_at_ms,
             int(self.sold_out),
+            self.standby_limit,
         ]
 
 

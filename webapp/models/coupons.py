@@ -25,6 +25,7 @@ class Coupon(Base):
     `revision` rises with every commit that concerns the coupon; raising it is also how the row is locked. `epoch`
     counts the epochs of its line in Redis; `epoch_mark` tells the beginning of this one from every other beginning that
     Redis may have heard of. `last_number` is the highest number of a ticket that SQL heard of.
+    `standby_limit` is the most people in standby among whom a click still gets a place when the coupons are gone.
     """
 
     __tablename__ = "coupons"
@@ -56,6 +57,7 @@ class Coupon(Base):
     benefit_words: Mapped[str] = mapped_column(String(BENEFIT_LENGTH), default="")
     benefit_words_en: Mapped[str] = mapped_column(String(BENEFIT_LENGTH), default="")
     min_available_amount: Mapped[int] = mapped_column(BigInteger, default=0)
+    standby_limit: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     issue_start_at: Mapped[datetime] = mapped_column(UTCDateTime)
     issue_end_at: Mapped[datetime] = mapped_column(UTCDateTime)
     valid_until: Mapped[datetime | None] = mapped_column(UTCDateTime)

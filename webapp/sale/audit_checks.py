@@ -175,7 +175,9 @@ def _sum_checks(facts: Facts) -> Iterator[Check]:
 def _gate_check(facts: Facts, gate: Gate) -> Check:
     """Compare the gate with the row. A batch in flight will still write its part: that is no drift."""
     row, copy = policy_of(facts.coupon), gate.policy
-    names = ["status", "quota", "opens_at_ms", "closes_at_ms"] + ([] if facts.in_flight else ["issued"])
+    names = ["status", "quota", "opens_at_ms", "closes_at_ms", "standby_limit"] + (
+        [] if facts.in_flight else ["issued"]
+    )
     drift = [
         f"{name} {getattr(copy, name)} instead of {getattr(row, name)}"
         for name in names

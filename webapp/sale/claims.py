@@ -141,6 +141,7 @@ def line_status(coupon_id: int) -> LineStatus:
         waiting=gate.waiting,
         floor=gate.floor,
         in_standby=gate.in_standby,
+        standby_limit=policy.standby_limit,
     )
 
 

@@ -54,11 +54,14 @@ TERMS = (
     "benefit",
     *benefit.NOTHING,
     "min_available_amount",
+    "standby_limit",
     "issue_start_at",
     "issue_end_at",
     "valid_until",
 )
 """The fields that a form of the console carries."""
+AMOUNTS = ("discount_amount", "min_available_amount", "standby_limit")
+"""Whole numbers from 0 on; one that is left out is 0."""
 FIELDS = frozenset({*TERMS, "title_en", "status"})
 ONE_LINE = ("title", "title_en", "benefit_words", "benefit_words_en")
 NO_WORSE: dict[str, Callable[[Any, Any], bool]] = {
@@ -75,6 +78,7 @@ DEFAULTS = {
     "benefit": AMOUNT,
     **benefit.NOTHING,
     "min_available_amount": 0,
+    "standby_limit": 0,
     "valid_until": None,
     "status": LIVE,
 }
@@ -98,10 +102,10 @@ def create_coupon(*, rehearsal: bool = False, sent: Sent | None = None, **fields
     """Create a coupon, open its line in Redis unless it is a draft, and return its id.
 
     Fields: title, title_en, issue_start_at, issue_end_at (aware datetimes), total_quantity (None = unlimited), benefit
-    and the fields of its kind (`webapp.sale.benefit`), min_available_amount (won), valid_until, status. Raises
-    InvalidField and creates nothing when one breaks a rule, and SentBefore when the form that was `sent` has made a
-    coupon already. redis.RedisError after the commit leaves the coupon created, and the sweeper publishes it. A caller
-    that needs the id in any case creates a draft first.
+    and the fields of its kind (`webapp.sale.benefit`), min_available_amount (won), standby_limit, valid_until, status.
+    Raises InvalidField and creates nothing when one breaks a rule, and SentBefore when the form that was `sent` has
+    made a coupon already. redis.RedisError after the commit leaves the coupon created, and the sweeper publishes it. A
+    caller that needs the id in any case creates a draft first.
     """
     coupon_id = _insert(new_row(fields) | {"rehearsal": rehearsal}, sent)
     publish(coupon_id)
@@ -280,7 +284,7 @@ def _validate(values: Mapping[str, Any], names: Collection[str], *, issued: int)
         raise InvalidField(*wrong)
     if "total_quantity" in names and values["total_quantity"] is not None:
         _check_quota(values["total_quantity"], issued)
-    for name in ("discount_amount", "min_available_amount"):
+    for name in AMOUNTS:
         if name in names:
             _check_amount(name, values[name])
     if "issue_start_at" in names or "issue_end_at" in names:

@@ -54,6 +54,12 @@ class LineStatus:
     waiting: int
     floor: int
     in_standby: int = 0
+    standby_limit: int = 0
+
+    @property
+    def takes_late_comers(self) -> bool:
+        """Whether a click gets a place in standby, now that the coupons are gone."""
+        return self.state == "sold_out" and self.in_standby + self.waiting < self.standby_limit
 
     @property
     def untouched(self) -> bool:

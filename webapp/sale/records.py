@@ -26,6 +26,7 @@ def policy_of(coupon: Coupon | CouponRow, *, issued: int | None = None) -> Polic
         issued=coupon.issued_quantity if issued is None else issued,
         opens_at_ms=_ms(coupon.issue_start_at),
         closes_at_ms=_ms(coupon.issue_end_at),
+        standby_limit=coupon.standby_limit,
     )
 
 

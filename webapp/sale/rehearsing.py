@@ -21,7 +21,7 @@ from webapp.sale.coupons import InvalidField, coupon_by_id, korean_time
 from webapp.sale.submissions import Sent, raise_if_sent_before, record
 from webapp.stores.sql import db
 
-SETTINGS = ("total_quantity", "benefit", *benefit.NOTHING, "min_available_amount")
+SETTINGS = ("total_quantity", "benefit", *benefit.NOTHING, "min_available_amount", "standby_limit")
 """The settings of a campaign that its rehearsal has too; it opens at once, with a title of its own."""
 PEOPLE, MOST_PEOPLE, MOST_SECONDS = 2000, 20_000, 60
 STARTED_WITHIN = timedelta(seconds=60)

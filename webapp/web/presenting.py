@@ -142,11 +142,13 @@ def barcode(text: str) -> Markup:
     return Markup(svg)
 
 
-def missed_words(ticket: Ticket, last_issued: int | None) -> str:
-    """Return in words how narrowly a user in standby missed a coupon.
+def missed_words(ticket: Ticket, last_issued: int | None, *, standby: bool = False) -> str:
+    """Return in words how narrowly a user in standby missed a coupon, or their place where `standby` is offered.
 
     The people before them count. A difference of numbers says nothing, because numbers leap in a new epoch.
     """
+    if standby and ticket.missed_by is not None:
+        return str(_("You are number %(place)s in standby", place=thousands(ticket.missed_by)))
     if last_issued is None:
         return str(_("All coupons are gone"))
     # A restored ticket can have a lower number than a coupon that was issued while it was lost.

@@ -32,7 +32,31 @@ MUTANTS: list[Mutant] = [
         (CLAIM, "local over = now_ms >= tonumber(closes_at)", "local over = now_ms > tonumber(closes_at)"),
     ),
     mutant("a click when it is closed", (CLAIM, "if status == 'closed' then", "if false then")),
-    mutant("a click when it is sold out", (CLAIM, "if sold_out == '1' then", "if false then")),
+    mutant(
+        "a click when it is sold out",
+        (CLAIM, "local late, in_standby = sold_out == '1', 0", "local late, in_standby = false, 0"),
+    ),
+    mutant("a late comer stands in the line", (CLAIM, "late and standby or line", "line")),
+    mutant(
+        "a late comer stands before standby",
+        (
+            CLAIM,
+            "late and standby or line, whole(number)",
+            "late and standby or line, late and '0' or whole(number)",
+        ),
+    ),
+    mutant(
+        "standby takes any number of late comers",
+        (CLAIM, "if in_standby >= (tonumber(most_in_standby) or 0) then return refuse(SOLD_OUT) end", ""),
+    ),
+    mutant(
+        "who waits in the line takes no place of standby",
+        (CLAIM, "redis.call('ZCARD', standby) + redis.call('ZCARD', line)", "redis.call('ZCARD', standby)"),
+    ),
+    mutant(
+        "a gate that is sold out knows no limit of standby",
+        (PRELUDE, ", 'sold_out', 'standby_limit'}", ", 'sold_out'}"),
+    ),
     mutant(
         "the counter is the length of the line",
         (CLAIM, "redis.call('HINCRBY', gate, 'last', 1)", "redis.call('ZCARD', line) + 1"),

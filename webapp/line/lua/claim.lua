@@ -1,4 +1,4 @@
--- Give a user the next ticket of a line, or the reply that they already have.
+-- Give a user the next ticket of a line, a place in standby when the coupons are gone, or the reply that they already have.
 --
 -- KEYS     1 gate   2 line   3 standby   4 results   5 bell   6 arrivals
 -- ARGV     1 user id   2 life of the bell in ms   3 length of a bucket of arrivals in ms
@@ -22,8 +22,8 @@ local CATCHES_UP_MS = 10000
 local NO_GATE, WAITING, DECIDED, STANDBY, NOT_OPEN, CLOSED, SOLD_OUT, PAST = 0, 1, 2, 3, 4, 5, 6, 8
 
 local known = redis.call('HMGET', gate, 'epoch', 'status', 'opens_at', 'closes_at', 'sold_out', 'run_id', 'arrived',
-  'looked_at', 'full')
-local epoch, status, opens_at, closes_at, sold_out, run_id, arrived, looked_at, full = unpack(known)
+  'looked_at', 'full', 'standby_limit')
+local epoch, status, opens_at, closes_at, sold_out, run_id, arrived, looked_at, full, most_in_standby = unpack(known)
 if not epoch or run_id ~= this_run() then return {NO_GATE, 0, 0, 0, 0, 0, ''} end
 epoch = tonumber(epoch)
 
@@ -58,7 +58,13 @@ local over = now_ms >= tonumber(closes_at)
 if status == 'closed' then return refuse(CLOSED, over and closes_at or '') end
 if now_ms < tonumber(opens_at) then return {NOT_OPEN, epoch, 0, 0, 0, now_ms, opens_at} end
 if over then return refuse(CLOSED, closes_at) end
-if sold_out == '1' then return refuse(SOLD_OUT) end
+
+-- Who comes late stands behind all who waited: their numbers are lower, also while they are still in the line.
+local late, in_standby = sold_out == '1', 0
+if late then
+  in_standby = redis.call('ZCARD', standby) + redis.call('ZCARD', line)
+  if in_standby >= (tonumber(most_in_standby) or 0) then return refuse(SOLD_OUT) end
+end
 
 -- A look at the memory takes as long as some claims, so the gate keeps what the last one saw, whatever the clock does.
 if math.abs(now_ms - (tonumber(looked_at) or 0)) >= bucket_ms then
@@ -68,7 +74,7 @@ end
 if full == '1' then return redis.error_reply('OOM only the reserve of memory is left') end
 
 number = redis.call('HINCRBY', gate, 'last', 1)
-redis.call('ZADD', line, whole(number), user)
+redis.call('ZADD', late and standby or line, whole(number), user)
 local bucket = math.floor(now_ms / bucket_ms)
 local ahead_ms = (tonumber(arrived or 0) - bucket) * bucket_ms
 if ahead_ms < 0 or ahead_ms > CATCHES_UP_MS then
@@ -76,6 +82,7 @@ if ahead_ms < 0 or ahead_ms > CATCHES_UP_MS then
   redis.call('HSET', gate, 'arrived', name)
   redis.call('ZADD', arrivals, 'NX', whole(number), name)
 end
+if late then return {STANDBY, epoch, number, in_standby, 0, now_ms, ''} end
 local ring = 0
 if status == 'live' and redis.call('SET', bell, '1', 'NX', 'PX', bell_ms) then ring = 1 end
 return {WAITING, epoch, number, redis.call('ZCARD', line) - 1, ring, now_ms, ''}

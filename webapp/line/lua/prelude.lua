@@ -1,7 +1,7 @@
 -- The functions of the scripts of a line: the loader puts them in front of each.
 
 local KEPT_MS = 30 * 24 * 3600 * 1000
-local POLICY = {'revision', 'status', 'quota', 'issued', 'opens_at', 'closes_at', 'sold_out'}
+local POLICY = {'revision', 'status', 'quota', 'issued', 'opens_at', 'closes_at', 'sold_out', 'standby_limit'}
 
 -- Makes standby the line again. Its numbers are lower than all later ones, so it is first in line by itself.
 local function bring_standby_back(line, standby)
@@ -32,7 +32,7 @@ local function keep_until_after(closes_at, key)
   redis.call('PEXPIREAT', key, whole(tonumber(closes_at) + KEPT_MS))
 end
 
--- Copies a row of the coupon to its gate: ARGV 1 to 7, in the order of POLICY. Nothing else opens a gate that was sold
+-- Copies a row of the coupon to its gate: ARGV 1 to 8, in the order of POLICY. Nothing else opens a gate that was sold
 -- out, so standby always comes back before anybody new. Results and arrivals leave Redis 30 days after the end; an end
 -- that is moved to later than that ends the epoch, and the next one brings the results back from SQL. Only what differs
 -- is written.

@@ -181,8 +181,8 @@ def _gates(coupons: list[Coupon]) -> dict[int, Gate] | None:
     return {coupon_id: gate for coupon_id, gate in found.items() if gate and gate.opened}
 
 
-def _rules(policy: Policy) -> tuple[str, int | None, int, int]:
-    return policy.status, policy.quota, policy.opens_at_ms, policy.closes_at_ms
+def _rules(policy: Policy) -> tuple[str, int | None, int, int, int]:
+    return policy.status, policy.quota, policy.opens_at_ms, policy.closes_at_ms, policy.standby_limit
 
 
 @bp.app_template_filter()

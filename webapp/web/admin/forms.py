@@ -79,7 +79,7 @@ def either_number_or_unlimited(form: FlaskForm, field: WholeNumber) -> None:
 
 
 _SHORT = Length(max=BENEFIT_LENGTH, message=_("This is too long."))
-NO_AMOUNT = ("discount_amount", "discount_percent", "min_available_amount")
+NO_AMOUNT = ("discount_amount", "discount_percent", "min_available_amount", "standby_limit")
 """The amounts that are 0 when they are left empty."""
 
 
@@ -115,6 +115,12 @@ class CouponForm(FlaskForm):  # type: ignore[misc]
         validators=[_SHORT],
     )
     min_available_amount = WholeNumber(_("Least purchase (won)"))
+    standby_limit = WholeNumber(
+        _("Places in standby"),
+        description=_(
+            "0: who comes when the coupons are gone is told so. Else up to so many people wait for one to come back."
+        ),
+    )
     issue_start_at = KoreanTime(_("Opens at"), validators=[InputRequired(_("Give a date and time."))])
     past_start = StringField(_("It may open at once"))
     issue_end_at = KoreanTime(

@@ -41,6 +41,7 @@ class Offer(Worth):
     valid_until: datetime | None
     state: str
     left: int | None
+    standby_limit: int
     picture: str | None
     preview: bool = False
 
@@ -154,6 +155,7 @@ def offer_of(coupon: Coupon, state: str, issued: int, *, preview: bool = False) 
         picture=coupon.picture,
         preview=preview,
         left=None if quota is None else max(0, quota - issued),
+        standby_limit=coupon.standby_limit,
     )
 
 
