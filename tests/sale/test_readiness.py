@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import redis
+from flask_babel import force_locale
 from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
@@ -14,6 +15,7 @@ from tests.builders import at_work, failing, make_coupon, make_user, make_users
 from tests.conftest import on_sqlite
 from webapp.models import Coupon, utcnow
 from webapp.models.rehearsals import PASSED
+from webapp.sale import content as contents
 from webapp.sale import going_live, readiness, rehearsing
 from webapp.sale.condition import Probed
 from webapp.sale.coupons import change_coupon
@@ -37,6 +39,9 @@ SOUND = {
 def sound(**fields: Any) -> int:
     """Return a draft in which no check finds anything but what the fields change."""
     coupon = make_coupon(**{"valid_until": utcnow() + timedelta(days=10), **SOUND, **fields})
+    for language in contents.LANGUAGES:
+        title = {} if language == "ko" else {"title": "Chicken"}
+        contents.set_content(coupon, language, {"terms": "1", **title}, by=None)
     rehearsing.end(rehearsing.ask(coupon, by=None, although_near=True), PASSED, {})
     return coupon
 
@@ -94,6 +99,25 @@ WRONG = [
 @pytest.mark.parametrize(("fields", "found"), WRONG, ids=lambda value: str(value)[:60])
 def test_what_a_draft_says_is_checked(fields, found):
     assert levels(sound(**fields)) == found
+
+
+GAPS = [
+    ({"ko": {"terms": ""}, "en": {"terms": ""}}, "no terms"),
+    ({"en": {"terms": ""}}, "Terms"),
+    ({"en": {"title": ""}}, "Title"),
+    ({"ko": {"description": "바삭해요"}}, "Description"),
+    ({"en": {"place": "All shops", "contact": "02-123-4567"}}, "Where to use it, Contact"),
+]
+
+
+@pytest.mark.parametrize(("texts", "named"), GAPS, ids=lambda value: str(value)[:40])
+def test_a_text_that_stands_in_one_language_only_is_asked_about(texts, named):
+    coupon = sound()
+    for language, own in texts.items():
+        contents.set_content(coupon, language, own, by=None)
+    assert levels(coupon) == {"content": "warning"}
+    with force_locale("en"):
+        assert named in words(coupon, "content")
 
 
 def test_a_validity_of_less_than_a_day_is_asked_about():

@@ -13,6 +13,7 @@ from webapp.models import DRAFT, Coupon, User
 from webapp.sale.benefit import most_worth
 from webapp.sale.capacity import Plan, plan
 from webapp.sale.condition import Probed, probed
+from webapp.sale.content import Content, content_of
 from webapp.stores.script_redis import line_redis
 from webapp.stores.sql import db
 
@@ -44,6 +45,11 @@ class Prospect:
         )
         with db.engine.connect() as connection:
             return int(connection.scalar(may) or 0)
+
+    @cached_property
+    def written(self) -> dict[str, Content]:
+        """What its page says, by language."""
+        return content_of(self.coupon)
 
     @property
     def most_issued(self) -> int | None:

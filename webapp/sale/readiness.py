@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.models import AMOUNT, PERCENT, utcnow
 from webapp.models.rehearsals import FAILED, PASSED
+from webapp.sale import content as contents
 from webapp.sale import rehearsing
 from webapp.sale.benefit import Message
 from webapp.sale.condition import CLOCK_MS, READ_ONLY, sql_apart_s, sql_condition, sweeper_lives, workers
@@ -28,6 +29,13 @@ WRONG_CLOCK_MS = 60_000
 LITTLE_DISK, NO_DISK = 1_000_000_000, 100_000_000
 LATE = 1.05
 """A rush that takes a twentieth longer than it comes in is still in time: the model is no more exact than that."""
+NAMES: dict[str, Message] = {
+    "title": _("Title"),
+    "description": _("Description"),
+    "terms": _("Terms"),
+    "place": _("Where to use it"),
+    "contact": _("Contact"),
+}
 UNFINISHED = re.compile(r"테스트|시험|임시|사본|복사|\b(?:test|draft|copy|todo|sample)\b", re.IGNORECASE)
 
 Found = tuple[str, Message]
@@ -113,6 +121,18 @@ def _title(prospect: Prospect) -> Found:
     if UNFINISHED.search(prospect.coupon.title):
         return WARNING, _("The title reads like a trial: “%(title)s”.", title=prospect.coupon.title)
     return OK, _("People read: “%(title)s”.", title=prospect.coupon.title)
+
+
+def _content(prospect: Prospect) -> Found:
+    korean, english = prospect.written["ko"], prospect.written["en"]
+    if not (korean.terms or english.terms):
+        return WARNING, _("It has no terms: nobody reads what to mind.")
+    gaps = [
+        NAMES[name] for name in contents.FIELDS if bool(getattr(korean, name)) != bool(getattr(english, name))
+    ]
+    if gaps:
+        return WARNING, _("In one language only: %(texts)s.", texts=", ".join(map(str, gaps)))
+    return OK, _("All its texts stand in Korean and in English.")
 
 
 def _benefit(prospect: Prospect) -> Found:
@@ -291,6 +311,7 @@ CHECKS: list[tuple[str, Message, Callable[[Prospect], Found]]] = [
     ("quota", _("Quota"), _quota),
     ("validity", _("Validity"), _validity),
     ("title", _("Title"), _title),
+    ("content", _("Content"), _content),
     ("benefit", _("Benefit"), _benefit),
     ("reach", _("Who may claim"), _reach),
     ("cost", _("What it can cost"), _cost),
