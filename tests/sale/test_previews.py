@@ -57,7 +57,7 @@ def test_every_state_of_a_draft_is_seen_without_an_account_and_nothing_happens(a
     assert HEADINGS[state] in panel
     assert not re.search(r"<form|href=|type=.submit", panel)
     assert [words for words in (*SHOWN, "/pictures/") if words not in answer.text] == []
-    assert f"/coupons/{coupon}/claim" not in answer.text
+    assert "<form" not in answer.text
     assert "/static/coupon" not in answer.text
     assert "og:" not in answer.text
     assert answer.headers["Cache-Control"] == "no-store"

@@ -506,6 +506,7 @@ FIELDS = [
     "total_quantity",
     "reason",
 ]
+FIELDS += ["description", "terms", "place", "contact", "benefit", "benefit_words", "picture", "key", "state"]
 FIELDS += [
     "issue_start_at",
     "issue_end_at",

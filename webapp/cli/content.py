@@ -64,8 +64,8 @@ def picture(coupon_id: int, file: BinaryIO | None, remove: bool) -> None:
 
 @click.command("duplicate")
 @click.argument("coupon_id", metavar="ID", type=ID)
-@click.option("--opens-at", type=Moment(), required=True, help="As for `coupon create`.")
-@click.option("--closes-at", type=Moment(end=True), required=True, help="As for `coupon create`.")
+@click.option("--opens-at", type=Moment(), required=True, help="As for a new coupon.")
+@click.option("--closes-at", type=Moment(end=True), required=True, help="As for a new coupon.")
 def duplicate(coupon_id: int, opens_at: datetime, closes_at: datetime) -> None:
     """Make a draft of everything that the coupon says and gives, and print its id, and nothing else."""
     try:
@@ -77,7 +77,7 @@ def duplicate(coupon_id: int, opens_at: datetime, closes_at: datetime) -> None:
 @click.command("archive")
 @click.argument("coupon_id", metavar="ID", type=ID)
 def archived(coupon_id: int) -> None:
-    """Take a coupon that is over, or a draft, out of the lists; `coupon unarchive` brings it back."""
+    """Take a coupon that is over, or a draft, out of the lists; `coupon unarchive ID` brings it back."""
     _put(archive, coupon_id)
 
 
