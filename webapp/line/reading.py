@@ -72,6 +72,7 @@ def _policy_from(fields: dict[str, str]) -> Policy:
         issued=int(fields["issued"]),
         opens_at_ms=int(fields["opens_at"]),
         closes_at_ms=int(fields["closes_at"]),
+        audience=fields.get("audience", "missing"),
     )
 
 

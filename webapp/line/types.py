@@ -20,6 +20,8 @@ class Reply(IntEnum):
     SOLD_OUT = 6
     NO_TICKET = 7
     PAST = 8
+    NOT_ELIGIBLE = 9
+    NO_LIST = 10
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,10 @@ class Settled(NamedTuple):
 
 @dataclass(frozen=True)
 class Policy:
-    """The part of a coupon's row that the gate copies. Times are epoch ms; a quota of None means unlimited."""
+    """The part of a coupon's row that the gate copies. Times are epoch ms; a quota of None means unlimited.
+
+    `audience` is the version of who may have it, "" for everybody.
+    """
 
     revision: int
     status: str
@@ -109,6 +114,7 @@ class Policy:
     issued: int
     opens_at_ms: int
     closes_at_ms: int
+    audience: str = ""
 
     @property
     def sold_out(self) -> bool:
@@ -125,6 +131,7 @@ class Policy:
             self.opens_at_ms,
             self.closes_at_ms,
             int(self.sold_out),
+            self.audience,
         ]
 
 

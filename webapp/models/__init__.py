@@ -2,14 +2,34 @@
 
 from webapp.models.accounts import NAME_LENGTH, OPERATOR, USER, EndedSession, User
 from webapp.models.columns import NEVER_REUSED, EmailAddress, Id, Identifier, UTCDateTime, utcnow
-from webapp.models.coupons import CLOSED, DRAFT, LIVE, PAUSED, STATUSES, TITLE_LENGTH, Coupon, CouponRow
+from webapp.models.coupons import (
+    AUDIENCES,
+    CLOSED,
+    DRAFT,
+    EVERYBODY,
+    GRADES,
+    GRADES_LENGTH,
+    LIST,
+    LIVE,
+    PAUSED,
+    STATUSES,
+    TITLE_LENGTH,
+    Coupon,
+    CouponRow,
+)
 from webapp.models.events import LineEvent
 from webapp.models.issues import REASON_LENGTH, CouponIssue, Revocation, UndoneUse
 from webapp.models.submissions import Submission
+from webapp.models.uploads import ListedPerson, Member, StagedMember, Upload, UploadFault
 
 __all__ = [
+    "AUDIENCES",
     "CLOSED",
     "DRAFT",
+    "EVERYBODY",
+    "GRADES",
+    "GRADES_LENGTH",
+    "LIST",
     "LIVE",
     "NAME_LENGTH",
     "NEVER_REUSED",
@@ -27,10 +47,15 @@ __all__ = [
     "Id",
     "Identifier",
     "LineEvent",
+    "ListedPerson",
+    "Member",
     "Revocation",
+    "StagedMember",
     "Submission",
     "UTCDateTime",
     "UndoneUse",
+    "Upload",
+    "UploadFault",
     "User",
     "utcnow",
 ]

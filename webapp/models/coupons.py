@@ -12,6 +12,9 @@ from webapp.stores.sql import Base
 TITLE_LENGTH = 100
 DRAFT, LIVE, PAUSED, CLOSED = "draft", "live", "paused", "closed"
 STATUSES = (DRAFT, LIVE, PAUSED, CLOSED)
+EVERYBODY, LIST, GRADES = "everybody", "list", "grades"
+AUDIENCES = (EVERYBODY, LIST, GRADES)
+GRADES_LENGTH = 500
 
 
 class Coupon(Base):
@@ -19,6 +22,8 @@ class Coupon(Base):
 
     `revision` rises with every commit that concerns the coupon; raising it is also how the row is locked. `epoch`
     counts the epochs of its line in Redis. `last_number` is the highest number of a ticket that SQL heard of.
+    `audience` says who may have it: everybody, who is on its list (the uploads that count), or who has one of its
+    `grades` (with commas between). `audience_version` rises with every change of either.
     """
 
     __tablename__ = "coupons"
@@ -45,6 +50,11 @@ class Coupon(Base):
     issue_end_at: Mapped[datetime] = mapped_column(UTCDateTime)
     valid_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
     status: Mapped[str] = mapped_column(Identifier(10), default=LIVE)
+    audience: Mapped[str] = mapped_column(Identifier(10), default=EVERYBODY)
+    grades: Mapped[str] = mapped_column(String(GRADES_LENGTH), default="")
+    audience_version: Mapped[int] = mapped_column(BigInteger, default=0)
+    # The last issue before the audience changed: up to it the audit judges nobody by the present audience.
+    audience_after: Mapped[int] = mapped_column(BigInteger, default=0)
     rehearsal: Mapped[bool] = mapped_column(default=False)
     epoch: Mapped[int] = mapped_column(default=0)
     revision: Mapped[int] = mapped_column(BigInteger, default=0)

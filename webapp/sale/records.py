@@ -11,6 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from webapp.line.results import issued_result, rejected_result
 from webapp.line.types import Policy
 from webapp.models import Coupon, CouponIssue, CouponRow, LineEvent
+from webapp.sale.audience import audience_of
 from webapp.sale.outcomes import state_of
 
 READ = 5000
@@ -26,6 +27,7 @@ def policy_of(coupon: Coupon | CouponRow, *, issued: int | None = None) -> Polic
         issued=coupon.issued_quantity if issued is None else issued,
         opens_at_ms=_ms(coupon.issue_start_at),
         closes_at_ms=_ms(coupon.issue_end_at),
+        audience=audience_of(coupon),
     )
 
 
