@@ -12,6 +12,7 @@ from bench import (
     edge,
     growth,
     http,
+    lists,
     memory,
     page,
     planned,
@@ -25,6 +26,7 @@ BENCHMARKS: dict[str, Callable[[Stage], Iterable[Table | str]]] = {
     "claims": claims.run,
     "polls": polls.run,
     "admission": admission.run,
+    "lists": lists.run,
     "memory": memory.run,
     "growth": growth.run,
     "costs": costs.run,
@@ -34,7 +36,7 @@ BENCHMARKS: dict[str, Callable[[Stage], Iterable[Table | str]]] = {
     "drop": drop.run,
     "planned": planned.run,
 }
-WITH_WRK = {"claims", "polls", "edge", "growth", "costs", "worker_class"}
+WITH_WRK = {"claims", "lists", "polls", "edge", "growth", "costs", "worker_class"}
 
 
 def main() -> None:

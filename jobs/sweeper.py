@@ -9,12 +9,13 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import redis
+from flask import Flask
 from sqlalchemy import Row, and_, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -24,6 +25,7 @@ from webapp.accounts.sessions import ended_sessions
 from webapp.line.line import to_be_served
 from webapp.models import DRAFT, Coupon, utcnow
 from webapp.sale.bells import ring_if_waiting
+from webapp.sale.members import sweep_members
 from webapp.sale.outcomes import Refused
 from webapp.sale.publishing import publish_coupon, publish_late_revocations
 from webapp.startup import refuse_unsafe_start
@@ -96,7 +98,7 @@ def swept_coupons() -> Sequence[Row[Any]]:
         return connection.execute(select(Coupon).where(published, served)).all()
 
 
-def run(stop: threading.Event) -> None:
+def run(stop: threading.Event, sweep: Callable[[], object] = sweep) -> None:
     """Sweep until `stop` is set. An outage of a store is logged once, and the next sweep tries again."""
     failing, rehearsals = False, Rehearsals()
     while not stop.wait(INTERVAL_S):
@@ -109,13 +111,21 @@ def run(stop: threading.Event) -> None:
             failing = True
 
 
+def run_members(app: Flask) -> None:
+    """Keep the lists in Redis in a thread of their own: to write one of a million takes seconds, and lines wait."""
+    with app.app_context():
+        run(threading.Event(), sweep_members)
+
+
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s sweeper %(levelname)s %(message)s")
     refuse_unsafe_start()
     # A sweep may stop at any point, because the next one does it all again.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
-    with create_app().app_context():
+    app = create_app()
+    threading.Thread(target=run_members, args=(app,), daemon=True, name="members").start()
+    with app.app_context():
         run(threading.Event())
 
 

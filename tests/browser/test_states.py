@@ -21,12 +21,13 @@ from tests.values.test_pictures import file_of
 from webapp.accounts import throttle
 from webapp.models import CLOSED, DRAFT, LIVE, OPERATOR, PAUSED, Coupon, User, utcnow
 from webapp.models.rehearsals import BROKEN, PASSED, RUNNING, STOPPED
-from webapp.sale import admission, claims, redeeming, rehearsing
+from webapp.sale import admission, claims, lists, redeeming, rehearsing, uploads
 from webapp.sale.archiving import archive
 from webapp.sale.codes import grouped
 from webapp.sale.content import set_content
 from webapp.sale.coupons import change_coupon
 from webapp.sale.outcomes import Refused
+from webapp.sale.people_file import PEOPLE_FILE
 from webapp.sale.pictures import set_picture
 from webapp.sale.previews import sign_preview
 from webapp.stores.script_redis import line_redis
@@ -452,6 +453,42 @@ def rehearsal_broken_off(visit: Visit) -> None:
     _rehearse(visit, visit.coupon(status="draft"), state=BROKEN, report=report)
 
 
+def excluded(visit: Visit) -> None:
+    coupon = visit.coupon()
+    lists.set_audience(coupon, "grades", ["VIP", "GOLD"], by=None)
+    visit.open(coupon)
+
+
+def list_to_decide(visit: Visit) -> None:
+    _become_operator(visit)
+    coupon = visit.coupon(status="draft")
+    lists.add_person(coupon, db.session.get_one(User, visit.user).email, by=None)
+    _bring(visit, coupon, "email\nminji@example.com\nminji@example.com\nkim@\nsumin@example.com\n")
+
+
+def list_refused(visit: Visit) -> None:
+    _become_operator(visit)
+    _bring(visit, visit.coupon(status="draft"), "PK\x03\x04")
+
+
+def list_is_read(visit: Visit) -> None:
+    _become_operator(visit)
+    coupon = visit.coupon(status="draft")
+    upload = uploads.begin(PEOPLE_FILE, coupon, "members.csv", by=None)
+    uploads._change(upload, percent=42, good=420_000)
+    # It would load itself again while it is looked at.
+    visit.page.route("**/progress.js*", lambda route: route.fulfill(body="", content_type="text/javascript"))
+    visit.page.goto(f"/admin/coupons/{coupon}/people")
+
+
+def _bring(visit: Visit, coupon: int, text: str) -> None:
+    visit.page.goto(f"/admin/coupons/{coupon}/people")
+    file = {"name": "members.csv", "mimeType": "text/csv", "buffer": text.encode()}
+    visit.page.locator("input[type=file]").set_input_files(file)
+    visit.page.get_by_role("button", name=re.compile("파일 확인하기|Check the file")).click()
+    visit.page.wait_for_url("**upload=*")
+
+
 def code_to_check(visit: Visit) -> None:
     coupon = decided(claimed(visit))
     code = claims.standing(coupon, visit.user).code
@@ -693,6 +730,10 @@ STATES: dict[State, tuple[str, str]] = {
     rehearsal_under_way: ("120 / 200", "120 / 200"),
     rehearsal_that_went_well: ("리허설을 잘 마쳤어요", "The rehearsal went well"),
     rehearsal_broken_off: ("리허설을 끝내지 못했어요", "The rehearsal could not be finished"),
+    excluded: ("VIP · GOLD 등급 회원만", "for members of these grades: VIP · GOLD"),
+    list_to_decide: ("2명을 명단에 넣기", "Put 2 people on the list"),
+    list_refused: ("엑셀 파일이에요", "This is an Excel workbook"),
+    list_is_read: ("파일을 읽고 있어요", "The file is being read"),
     code_to_check: ("쓸 수 있는 코드예요", "This code can be used"),
     code_used: ("방금 사용 처리했어요", "Used just now"),
     code_used_before: ("이미 사용된 코드예요", "This code was used before"),

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import redis
 from flask_babel import force_locale
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 from tests.builders import at_work, failing, make_coupon, make_user, make_users
 from tests.conftest import on_sqlite
-from webapp.models import Coupon, utcnow
+from webapp.models import Coupon, User, utcnow
 from webapp.models.rehearsals import PASSED
 from webapp.sale import content as contents
-from webapp.sale import going_live, readiness, rehearsing
+from webapp.sale import going_live, lists, readiness, rehearsing
 from webapp.sale.condition import Probed
 from webapp.sale.coupons import change_coupon
 from webapp.sale.going_live import ChangedMeanwhile, NotReady, go_live, terms_of
@@ -118,6 +118,26 @@ def test_a_text_that_stands_in_one_language_only_is_asked_about(texts, named):
     assert levels(coupon) == {"content": "warning"}
     with force_locale("en"):
         assert named in words(coupon, "content")
+
+
+@pytest.mark.parametrize(
+    ("names", "level", "named"),
+    [
+        ([], "blocking", "nobody is on it"),
+        (["nobody@example.com"], "warning", "account yet"),
+        (["user1@example.com"], "warning", "1 members"),
+    ],
+    ids=["empty", "strangers", "fewer than coupons"],
+)
+def test_a_list_is_looked_at(names, level, named):
+    coupon = sound()
+    lists.set_audience(coupon, "list", by=None)
+    email = db.session.scalars(select(User.email).order_by(User.id)).first()
+    for name in names:
+        lists.add_person(coupon, name.replace("user1@example.com", email), by=None)
+    assert levels(coupon)["reach"] == level
+    with force_locale("en"):
+        assert named in words(coupon, "reach")
 
 
 def test_a_validity_of_less_than_a_day_is_asked_about():

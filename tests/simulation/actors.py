@@ -35,6 +35,8 @@ class Actor(greenlet):
         """What it saw of the line when it last read its head, and when."""
         self.trusted = self.known = False
         """Whether the gate was to be trusted, and knew the user, when it last asked the line about them."""
+        self.invited = False
+        """Whether SQL says that the coupon is for the user, and the gate has heard of all changes, when it asked."""
         self.showed = 0
         """The number on the receipt that it brings."""
 

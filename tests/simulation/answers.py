@@ -9,9 +9,9 @@ from tests.simulation.world import START_MS
 from webapp.line.keys import BELL_MS
 from webapp.sale.outcomes import Refused, Ticket, is_revoked
 
-KNOWS_NOBODY = {"none", "not_open", "closed"}
+KNOWS_NOBODY = {"none", "not_open", "closed", "not_eligible"}
 """What nobody hears who has a place or a result."""
-TELLS_OF_THE_LINE = {"waiting", "sold_out", "none", "lost", "not_open", "closed"}
+TELLS_OF_THE_LINE = {"waiting", "sold_out", "none", "lost", "not_open", "closed", "not_eligible"}
 """What only a gate that is to be trusted may say."""
 SWEPT_MS = 7 * 24 * 3600 * 1000
 """Every coupon is swept for so long, whatever its line holds."""
@@ -22,10 +22,7 @@ def wrong_answers(promises: Promises, actor: Actor, *, event: int) -> Iterator[s
     person, user, books = promises.people[actor.about], actor.about, promises.books
     refusal = actor.error.code if isinstance(actor.error, Refused) else ""
     said = refusal or (actor.result[0].state if actor.result else "")
-    if said in TELLS_OF_THE_LINE and not actor.trusted:
-        yield f'P10: user {user} hears "{said}" of a gate that is not to be trusted'
-    if actor.trusted and actor.known and (said in KNOWS_NOBODY or refusal == "sold_out"):
-        yield f'P9: the line knows user {user}, who hears "{said}"'
+    yield from _wrong_of_the_line(actor, said, refusal)
     if actor.result is None or actor.began <= promises.in_doubt_until:
         return
     ticket, receipt = actor.result
@@ -42,6 +39,17 @@ def wrong_answers(promises: Promises, actor: Actor, *, event: int) -> Iterator[s
     if actor.kind != "click elsewhere" and receipt:
         person.receipt, person.since = receipt, event
         person.number, person.epoch = ticket.number or 0, ticket.epoch
+
+
+def _wrong_of_the_line(actor: Actor, said: str, refusal: str) -> Iterator[str]:
+    """A line that is not to be trusted says nothing; one that is knows whom it has, and for whom the coupon is."""
+    user = actor.about
+    if said in TELLS_OF_THE_LINE and not actor.trusted:
+        yield f'P10: user {user} hears "{said}" of a gate that is not to be trusted'
+    if refusal == "not_eligible" and actor.invited:
+        yield f'P10: the coupon is for user {user}, who hears "{refusal}"'
+    if actor.trusted and actor.known and (said in KNOWS_NOBODY or refusal == "sold_out"):
+        yield f'P9: the line knows user {user}, who hears "{said}"'
 
 
 def _wrong_number(actor: Actor, person: Person, ticket: Ticket) -> Iterator[str]:
@@ -75,6 +83,19 @@ def _wrong_rejection(promises: Promises, user: int, person: Person, ticket: Tick
         yield f'P7: user {user} was shown a coupon and reads "rejected"'
     elif user not in books.rejected:
         yield f'P4: user {user} hears "{ticket.reason}", and SQL knows no reason'
+
+
+def after_a_sweep_of_lists(promises: Promises) -> Iterator[str]:
+    """Judge what stands after a sweep of the lists that nothing disturbed: a line that is published knows its list."""
+    seen, books, world = promises.seen, promises.books, promises.world
+    if promises.in_doubt_until == inf or world.now_ms - START_MS > SWEPT_MS or not seen.trusted:
+        return
+    if books.audience and seen.gate["audience"] == books.audience:
+        able = books.people - books.blocked
+        if not seen.list_is_whole:
+            yield "P6: the sweeper has swept, and the line does not know its list"
+        elif seen.listed & able != books.listed & able:
+            yield f"P10: the sweeper has swept, and the line lets {sorted(seen.listed)} in, not {sorted(books.listed)}"
 
 
 def after_a_sweep(promises: Promises) -> Iterator[str]:

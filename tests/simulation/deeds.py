@@ -1,7 +1,9 @@
 """What the actors do: the product's own verbs, as its pages, commands and jobs call them."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -12,10 +14,11 @@ from tests.simulation.actors import Actor
 from tests.simulation.world import COUPON
 from webapp.accounts.sessions import delete_account, end_sessions
 from webapp.models import User, utcnow
-from webapp.sale import claims, held, publishing, redeeming
+from webapp.sale import claims, held, lists, publishing, redeeming, uploads
 from webapp.sale.anonymising import anonymise
 from webapp.sale.coupons import InvalidField, change_coupon
 from webapp.sale.outcomes import Refused, Ticket
+from webapp.sale.people_file import PEOPLE_FILE
 from webapp.stores.sql import db
 from webapp.web.pages import tickets
 
@@ -89,6 +92,33 @@ def change(name: str, world: "World") -> Work:
     now = datetime.fromtimestamp(world.now_ms / 1000, UTC)
     fields: dict[str, Any] = CHANGES[name](world.books().row, now)
     return lambda: change_coupon(COUPON, **fields)
+
+
+LISTS = {
+    "puts user {user} on the list": lambda user, _others: (
+        lambda: lists.add_person(COUPON, email(user), by=None)
+    ),
+    "takes user {user} off the list": lambda user, _others: (
+        lambda: lists.remove_person(COUPON, email(user), by=None)
+    ),
+    "opens it to everybody": lambda _user, _others: lambda: lists.set_audience(COUPON, "everybody", by=None),
+    "makes it for the list alone": lambda _user, _others: lambda: lists.set_audience(COUPON, "list", by=None),
+    "brings a list of {others}": lambda _user, others: lambda: bring(others, replace=False),
+    "replaces the list by {others}": lambda _user, others: lambda: bring(others, replace=True),
+}
+"""What operators do to the list, in words, with a user or with others."""
+
+
+def email(user: int) -> str:
+    return f"{user}@example.com"
+
+
+def bring(people: list[int], *, replace: bool) -> None:
+    """Bring a file with these people, and have it count."""
+    upload = uploads.begin(PEOPLE_FILE, COUPON, "list.csv", by=None)
+    uploads.read(upload, PEOPLE_FILE, BytesIO("\n".join(map(email, people)).encode()))
+    with suppress(lists.NotCounted):  # a file of nobody is refused
+        lists.count_people(upload, replace=replace, by=None)
 
 
 def revoke(code: str) -> Work:

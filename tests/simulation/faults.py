@@ -43,6 +43,14 @@ def _clock_steps(ms: int) -> Callable[[World], bool]:
     return step
 
 
+def _loses_the_list(loss: Callable[[World], None]) -> Callable[[World], bool]:
+    def lose(world: World) -> bool:
+        loss(world)
+        return False
+
+    return lose
+
+
 def _is_away(world: World) -> bool:
     world.redis_away = True
     return False
@@ -57,6 +65,8 @@ OF_REDIS: dict[str, Callable[[World], bool]] = {
     "the clock of Redis steps forward by 10 minutes": _clock_steps(TEN_MINUTES),
     "the clock of Redis steps back by 10 minutes": _clock_steps(-TEN_MINUTES),
     "the clock of Redis steps back by 2 s": _clock_steps(-2000),
+    "Redis loses the list": _loses_the_list(World.lose_list),
+    "a piece of the list in Redis is left": _loses_the_list(World.cut_list),
     "Redis answers no more": _is_away,
 }
 """Each returns whether Redis may have lost something."""

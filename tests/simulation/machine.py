@@ -10,12 +10,13 @@ from jobs import admission as job
 from jobs import sweeper
 from tests.simulation import deeds, faults
 from tests.simulation.actors import Actor, Crossing
-from tests.simulation.answers import after_a_sweep, wrong_answers
+from tests.simulation.answers import after_a_sweep, after_a_sweep_of_lists, wrong_answers
 from tests.simulation.promises import Person, Promises, Violation
 from tests.simulation.rest import TO_THE_END, come_to_rest
 from tests.simulation.steps import CUTS, SOME, SPANS, STEPS, USERS, WHICH, step
 from tests.simulation.words import WORDS, span
 from tests.simulation.world import COUPON, PEOPLE, World
+from webapp.sale.members import sweep_members
 
 MOST_ACTORS = 4
 MOST_CROSSINGS = 400
@@ -98,6 +99,8 @@ class Simulation(RuleBasedStateMachine):
         if before in ("claim.lua", "read_standing.lua", "restore_ticket.lua"):
             seen = self.promises.seen
             actor.trusted, actor.known = seen.trusted, actor.about in {**seen.places, **seen.results}
+            told = seen.gate.get("audience") == self.promises.books.audience
+            actor.invited = told and self.promises.books.may(actor.about)
         if before == "read_head.lua":
             under_lock = self.world.lock_holder is actor
             actor.read = (self.promises.seen, self.world.now_ms) if under_lock else None
@@ -125,8 +128,13 @@ class Simulation(RuleBasedStateMachine):
                 self.broken(wrong)
         elif actor.error is not None:
             self.history[-1] += f"; ends with {type(actor.error).__name__}: {str(actor.error)[:60]}"
-        if actor.kind == "sweeper" and actor.error is None and actor.began == len(self.history):
-            for wrong in after_a_sweep(self.promises):
+        self.judge_a_sweep(actor)
+
+    def judge_a_sweep(self, actor: Actor) -> None:
+        """Judge what stands after somebody has looked after everything, and nothing has come between."""
+        judges = {"sweeper": after_a_sweep, "lists": after_a_sweep_of_lists}
+        if actor.error is None and actor.began == len(self.history) and actor.kind in judges:
+            for wrong in judges[actor.kind](self.promises):
                 self.broken(wrong)
         if actor.kind == "reconcile" and actor.error is None:
             self.promises.in_doubt_until = min(self.promises.in_doubt_until, len(self.history))
@@ -193,6 +201,10 @@ class Simulation(RuleBasedStateMachine):
     def sweep(self, cut: Cut) -> None:
         self.begin("the sweeper sweeps", sweeper.sweep, cut, kind="sweeper")
 
+    @step(when=has_room, cut=CUTS)
+    def sweep_lists(self, cut: Cut) -> None:
+        self.begin("the sweeper looks after the lists", sweep_members, cut, kind="lists")
+
     # Operators
 
     @step(when=has_room, change=st.sampled_from(sorted(deeds.CHANGES)), cut=CUTS)
@@ -213,6 +225,11 @@ class Simulation(RuleBasedStateMachine):
     @step(when=has_room, user=USERS, deed=st.sampled_from(sorted(deeds.ACCOUNTS)), cut=CUTS)
     def account(self, user: int, deed: str, cut: Cut) -> None:
         self.begin(f"an operator {deed}s user {user}", deeds.ACCOUNTS[deed](user), cut, kind="operator")
+
+    @step(when=has_room, deed=st.sampled_from(sorted(deeds.LISTS)), user=USERS, others=SOME, cut=CUTS)
+    def the_list(self, deed: str, user: int, others: list[int], cut: Cut) -> None:
+        words = deed.format(user=user, others=others)
+        self.begin(f"an operator {words}", deeds.LISTS[deed](user, others), cut, kind="operator")
 
     @step(when=has_room, cut=CUTS)
     def reconcile(self, cut: Cut) -> None:

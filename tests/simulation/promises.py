@@ -128,6 +128,8 @@ class Promises:
         for user, issue in fresh.items():
             if user in books.blocked:
                 yield f"P4: user {user} is blocked and got a coupon"
+            if not books.may(user):
+                yield f"P4: the coupon is for others than user {user}, who got one"
             if user in had.rejected:
                 yield f"P7: user {user} was refused ({had.rejected[user].reason}) and got a coupon all the same"
             if self.owners.get(issue.number) != user:
@@ -247,8 +249,19 @@ def why_no_number(gate: Seen, user: int, now_ms: int) -> str:
         return "P8: it has not opened"
     if now_ms >= int(fields["closes_at"]):
         return "P8: it is over"
+    if why := why_not_for(gate, user):
+        return why
     full = gate.crowd >= int(fields.get("standby_limit", 0))
     return "it is sold out" if fields["sold_out"] == "1" and full else ""
+
+
+def why_not_for(gate: Seen, user: int) -> str:
+    """Return why the list in Redis lets nobody, or not this user, have a number."""
+    if not gate.gate["audience"]:
+        return ""
+    if not gate.list_is_whole:
+        return "Redis does not know the list"
+    return "" if user in gate.listed else "the list has others"
 
 
 def gone(crossed: str, user: int, number: int, books: Books) -> Iterator[str]:
@@ -265,7 +278,8 @@ def new_events(had: Books, books: Books) -> Iterator[str]:
     for event in fresh:
         if event in had.events:
             yield f"P3: {event.kind} of number {event.number} is written twice"
-        may = event.user in books.people and event.user not in books.blocked
+        able = event.user in books.people and event.user not in books.blocked
+        may = able and books.may(event.user or 0)
         if event.kind == "rejected" and may and not event.reason.startswith(REVOKED):
             yield f"P4: user {event.user} was rejected ({event.reason}), and may have the coupon"
         has = event.user in books.issues or event.user in books.rejected

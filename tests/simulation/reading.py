@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 from hiredis import pack_command
 from redis.connection import UnixDomainSocketConnection
 
+from webapp.line.keys import MARK_BYTES
+
 
 class Issue(NamedTuple):
     number: int
@@ -30,6 +32,8 @@ class Row(NamedTuple):
     epoch: int
     revision: int
     last: int
+    audience: str = "everybody"
+    version: int = 0
 
 
 @dataclass
@@ -45,6 +49,16 @@ class Books:
     """The codes that were used at a till."""
     blocked: set[int] = field(default_factory=set)
     people: set[int] = field(default_factory=set)
+    listed: set[int] = field(default_factory=set)
+    """The people on the list of the coupon."""
+
+    @property
+    def audience(self) -> str:
+        """What the gate has to say of who may have it."""
+        return "" if self.row.audience == "everybody" else str(self.row.version)
+
+    def may(self, user: int) -> bool:
+        return self.row.audience == "everybody" or user in self.listed
 
     @property
     def rejected(self) -> dict[int, Event]:
@@ -77,6 +91,18 @@ class Seen:
     run: str
     crowd: int = 0
     """How many members line and standby have, numbers that were given up included."""
+    members: bytes = b""
+
+    @property
+    def list_is_whole(self) -> bool:
+        mark = f"{self.gate['epoch']}:{self.gate['audience']}".ljust(MARK_BYTES)
+        return self.members[:MARK_BYTES] == mark.encode()
+
+    @property
+    def listed(self) -> set[int]:
+        """The people whose bits are set."""
+        bits = self.members[MARK_BYTES:]
+        return {at for at in range(8 * len(bits)) if bits[at // 8] & 0x80 >> at % 8}
 
     @property
     def epoch(self) -> int:
@@ -110,14 +136,23 @@ class RedisReader:
                 ("ZRANGE", f"{tag}standby", "0", "-1", "WITHSCORES"),
                 ("HGETALL", f"{tag}results"),
                 ("GET", f"{tag}bell"),
+                ("GET", f"{tag}members"),
             )
         )
 
     def read(self, run: str) -> Seen:
         self.connection.send_packed_command([self.packed], check_health=False)
-        gate, line, standby, results, bell = (self.connection.read_response() for _ in range(5))
-        places, crowd = (_places(line), _places(standby)), (len(line) + len(standby)) // 2
-        return Seen(dict(_pairs(gate)), *places, _results(results), int(bell or 0), run, crowd)
+        gate, line, standby, results, bell, members = (self.connection.read_response() for _ in range(6))
+        return Seen(
+            dict(_pairs(gate)),
+            _places(line),
+            _places(standby),
+            _results(results),
+            int(bell or 0),
+            run,
+            crowd=(len(line) + len(standby)) // 2,
+            members=(members or "").encode(errors="surrogateescape"),
+        )
 
 
 def _pairs(flat: list[str]) -> list[tuple[str, str]]:
@@ -141,7 +176,9 @@ def read_books(cursor: Any, coupon_id: int) -> Books:
         return list(cursor.fetchall())
 
     of = f"WHERE coupon_id = {coupon_id}"
-    policy = "status, total_quantity, issued_quantity, epoch, revision, last_number"
+    policy = (
+        "status, total_quantity, issued_quantity, epoch, revision, last_number, audience, audience_version"
+    )
     books = Books(Row(*rows(f"SELECT {policy} FROM coupons WHERE id = {coupon_id}")[0]))
     held = f"SELECT user_id, used_at, ticket_number, epoch, code FROM coupon_issues {of}"
     for user, used_at, *facts in rows(held):
@@ -152,6 +189,9 @@ def read_books(cursor: Any, coupon_id: int) -> Books:
     events = f"SELECT kind, user_id, ticket_number, epoch, reason FROM line_events {of} ORDER BY id"
     books.events = [Event(*event) for event in rows(events)]
     books.revoked = dict(rows(f"SELECT code, user_id FROM revocations {of}"))
+    people = "uploads l JOIN listed_people p ON p.upload_id = l.id JOIN users u ON u.email = p.identifier"
+    counts = f"l.coupon_id = {coupon_id} AND l.state = 'counted' AND l.kind = 'people'"
+    books.listed = {user for (user,) in rows(f"SELECT u.id FROM {people} WHERE {counts}")}
     for user, blocked_at in rows("SELECT id, blocked_at FROM users"):
         books.people.add(user)
         if blocked_at:

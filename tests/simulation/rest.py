@@ -54,6 +54,7 @@ def a_round(machine: "Simulation") -> None:
         if person.receipt:
             machine.do("poll", user=user, cut=TO_THE_END)
     machine.do("sweep", cut=TO_THE_END)
+    machine.do("sweep_lists", cut=TO_THE_END)
     while machine.world.jobs.waiting:
         machine.do("work", cut=TO_THE_END)
 

@@ -22,6 +22,8 @@ BEFORE = (
     "open_epoch.lua",
     "restore_ticket.lua",
     "revoke.lua",
+    "write_members.lua",
+    "mark_members.lua",
 )
 """The crossings before which it matters most that somebody stops."""
 CUTS = st.sampled_from([TO_THE_END] * 16 + [*range(8), *BEFORE])

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests.simulation.actors import Actor
-from tests.simulation.deeds import CHANGES
+from tests.simulation.deeds import CHANGES, LISTS
 from tests.simulation.machine import Simulation
 from tests.simulation.rest import DAY_MS, TO_THE_END
 from tests.simulation.steps import BEFORE, SOME, USERS, WHICH, story
@@ -302,6 +302,36 @@ class Stories(Simulation):
             self.play("account", {"user": user, "deed": "block", "cut": TO_THE_END})
         else:
             self.play("change", {"change": change, "cut": TO_THE_END})
+        self.work_all()
+
+    @story(
+        first=MOST,
+        loss=st.sampled_from(
+            [None, None, "Redis loses the list", "a piece of the list in Redis is left", *LOSSES]
+        ),
+        deed=st.sampled_from(sorted(LISTS)),
+        user=USERS,
+        others=SOME,
+        unheard=MOSTLY,
+        then=MOST,
+    )
+    def the_list_changes(
+        self, first: list[int], loss: str | None, deed: str, unheard: bool, then: list[int], **about: Any
+    ) -> None:
+        """Some are invited and press; the list changes or is lost, and Redis may hear of it late; all press."""
+        self.play(
+            "the_list", {"deed": "brings a list of {others}", "user": 1, "others": first, "cut": TO_THE_END}
+        )
+        self.press(first[:2])
+        begun = list(self.actors)
+        cut = "publish.lua" if unheard else TO_THE_END
+        self.play("the_list", {"deed": deed, "cut": cut, **about})
+        if loss:
+            self.lose_the_line(loss)
+        self.press(then)
+        self.wake(begun)
+        self.play("sweep_lists", {"cut": TO_THE_END})
+        self.press(then)
         self.work_all()
 
     @story(which=WHICH, again=st.booleans())

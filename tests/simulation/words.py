@@ -12,6 +12,8 @@ WORDS = {
     "open_epoch.lua": "the epoch is opened",
     "ring_bell.lua": "the bell is set",
     "revoke.lua": "Redis hears of the revocation",
+    "write_members.lua": "the list is written to Redis",
+    "mark_members.lua": "Redis hears of a change to the list",
     "set_aside.lua": "malformed data is looked for",
     "the row lock": "it takes the lock of the coupon",
     "the commit": "SQL commits",

@@ -17,6 +17,7 @@ from tests.simulation.reading import Books, RedisReader, Seen, read_books
 from webapp import create_app
 from webapp.accounts.passwords import UNUSABLE
 from webapp.models import Coupon, User
+from webapp.sale.members import TOLD
 from webapp.sale.publishing import REVOCATIONS_TOLD
 from webapp.stores.script_redis import ROOMS
 from webapp.stores.sql import db
@@ -27,7 +28,7 @@ START_MS = int(time.time() // 86_400) * 86_400_000
 """Near the clock of the real server, which lets results expire 30 days after the end."""
 LOCK_KEPT_MS = 30_000
 """SQL ends a session that is silent for so long, and gives its lock back."""
-BELL = f"{{coupon:{COUPON}}}:bell"
+BELL, MEMBERS = f"{{coupon:{COUPON}}}:bell", f"{{coupon:{COUPON}}}:members"
 
 
 class World:
@@ -36,7 +37,11 @@ class World:
     def __init__(self, app: Flask, socket: Path) -> None:
         self.app = app
         self.own = UnixDomainSocketConnection(
-            path=str(socket), decode_responses=True, protocol=2, driver_info=None
+            path=str(socket),
+            decode_responses=True,
+            encoding_errors="surrogateescape",
+            protocol=2,
+            driver_info=None,
         )
         self.reader = RedisReader(self.own, COUPON)
         self.sql: Any = db.engine.raw_connection()
@@ -146,6 +151,13 @@ class World:
         if 0 < int(self.command("GET", BELL) or 0) <= self.redis_ms:
             self.lose_bell()
 
+    def lose_list(self) -> None:
+        self.command("DEL", MEMBERS)
+
+    def cut_list(self) -> None:
+        """A part of the list stays, with its mark: no script of ours can leave it so, but a damaged file may."""
+        self.command("SET", MEMBERS, self.command("GETRANGE", MEMBERS, 0, 20))
+
     def lose_bell(self) -> None:
         self.command("DEL", BELL)
 
@@ -169,6 +181,7 @@ class World:
     def processes_end(self) -> None:
         """What a process remembers ends with it."""
         self.app.extensions.pop(REVOCATIONS_TOLD, None)
+        self.app.extensions.pop(TOLD, None)
 
     # Faults of Redis
 

@@ -75,6 +75,7 @@ def admin_addresses(app) -> list[tuple[str, str]]:
         "coupon_id": 1,
         "step": "close",
         "lang": "en",
+        "upload_id": 1,
         "instance_number": 0,
         "per_page": "8",
         "page": "1",

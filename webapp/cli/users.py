@@ -18,7 +18,9 @@ from webapp.accounts.passwords import (
 from webapp.accounts.sessions import delete_account, end_sessions
 from webapp.cli.base import Group
 from webapp.models import NAME_LENGTH, OPERATOR, USER, User, utcnow
+from webapp.sale import membership
 from webapp.sale.anonymising import anonymise
+from webapp.sale.members import tell_account
 from webapp.stores.sql import db
 from webapp.values.emails import EMAIL_LENGTH, normalised_email
 from webapp.values.texts import one_line
@@ -37,12 +39,14 @@ def create_user(email: str, name: str | None, admin: bool) -> None:
     email = _new_email(email)
     name = (one_line(name) or email.partition("@")[0])[:NAME_LENGTH]
     role, password_hash = OPERATOR if admin else USER, hash_password(_read_password(email, name))
-    db.session.add(User(email=email, name=name, password_hash=password_hash, role=role))
+    user = User(email=email, name=name, password_hash=password_hash, role=role)
+    db.session.add(user)
     try:
         db.session.commit()
     # Another process may have taken the address since it was checked.
     except IntegrityError as error:
         raise click.ClickException(f"{email} has an account already") from error
+    tell_account(user.id)
     click.echo(f"{role} {email} created")
 
 
@@ -62,10 +66,13 @@ def rename_user(email: str, new: str) -> None:
     """Give an account another address, or another name: what holds an @ is an address."""
     user = _account(email)
     if "@" in normalised_email(new):
-        user.email = _new_email(new, user)
+        before, user.email = user.email, _new_email(new, user)
+        db.session.flush()
+        membership.move(db.session.connection(), before, user.email)
     else:
         user.name = one_line(new)[:NAME_LENGTH] or user.name
     db.session.commit()
+    tell_account(user.id)
     click.echo(f"{user.email} is the account of {user.name}")
 
 

@@ -13,7 +13,8 @@ Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
                                  begun (run id of the server that began this epoch), renamed to run_id when the epoch
                                  is open; without both the epoch has ended,
                                  mark (of the beginning, until the epoch is open: SQL knows it once it is committed),
-                                 grace_from and grace_until (ms between which admission waits for receipts)
+                                 grace_from and grace_until (ms between which admission waits for receipts),
+                                 audience: the version of who may have the coupon, "" for everybody
     {coupon:7}:line      zset    user id -> number: the tickets that wait;
                                  "<user id>:<number>" -> number: given up by a user who has a lower one again
     {coupon:7}:standby   zset    user id -> number: the tickets that waited when the quota ran out, and behind
@@ -24,6 +25,9 @@ Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
     {coupon:7}:arrivals  zset    bucket of BUCKET_MS (epoch ms // BUCKET_MS) -> first ticket number given in it;
                                  "unknown:<floor>" -> first number below that floor that may be given and forgotten
     {coupon:7}:late      zset    user id -> number: the tickets that were restored after the wait for receipts
+    {coupon:7}:members   string  who may have it: a mark of MARK_BYTES, then a bit for each user id. The mark is
+                                 "<epoch>:<audience>" and spaces. It is written together with the bits, and they count
+                                 only where it names epoch and audience of the gate; it leaves as the results do
     {coupon:7}:malformed list    malformed data that was found in the keys above, the newest first
 
 Each script in `lua/` states its own contract in its header.
@@ -34,5 +38,9 @@ BUCKET_MS = 100
 """The precision of an arrival's time: at most ten entries a second, however many people come."""
 RESULTS_KEPT_MS = 30 * 24 * 3600 * 1000
 """How long after the end results and arrivals stay in Redis; then SQL answers. `lua/prelude.lua` knows it too."""
+MARK_BYTES = 32
+"""In front of the bits of the members. `lua/prelude.lua` knows it too."""
+MOST_USER = 2**32 - 8 * MARK_BYTES
+"""No bit of a string stands farther away; the bits of a user id above it are not kept."""
 MOST_NUMBER = 2**52
 """No ticket's number is as high. Above 2**53 a sorted set would not tell one number from the next."""

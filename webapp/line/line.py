@@ -5,14 +5,14 @@ from typing import Any
 
 import redis
 
-from webapp.line.keys import BELL_MS, BUCKET_MS
+from webapp.line.keys import BELL_MS, BUCKET_MS, MARK_BYTES
 from webapp.line.reading import gate_from, is_below, printable, raw, told_apart
 from webapp.line.results import RESULT
 from webapp.line.types import Claimed, Gate, Head, Life, Policy, Reply, Restored, Settled, Standing, Waiting
 from webapp.stores.script_redis import ScriptRedis
 
 KEPT_ASIDE = 1000
-NO_POLICY = [""] * 8
+NO_POLICY = [""] * 9
 WRITE_CHUNK = 1000
 READ_CHUNK = 1000
 
@@ -31,10 +31,11 @@ class Line:
         self.gate_key, self.line_key, self.standby_key = tag + "gate", tag + "line", tag + "standby"
         self.results_key, self.bell_key, self.arrivals_key = tag + "results", tag + "bell", tag + "arrivals"
         self.malformed_key, self.late_key = tag + "malformed", tag + "late"
+        self.members_key = tag + "members"
         self.place_keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
         self.policy_keys = [*self.place_keys, self.arrivals_key]
-        self.claim_keys = [*self.place_keys, self.bell_key, self.arrivals_key]
-        self.all_keys = [*self.claim_keys, self.malformed_key, self.late_key]
+        self.claim_keys = [*self.place_keys, self.bell_key, self.arrivals_key, self.members_key]
+        self.all_keys = [*self.claim_keys[:-1], self.malformed_key, self.late_key, self.members_key]
 
     def claim(self, user_id: int) -> Claimed:
         """Give the user the next number, or the reply that they already have; a repeat changes nothing."""
@@ -125,6 +126,36 @@ class Line:
     def revoke(self, user_id: int, result: str, instead: str) -> bool:
         """Replace `result` by `instead` ("" for none), if Redis still holds it; return whether it did."""
         return bool(self._run("revoke", [self.results_key], [user_id, raw(result), instead]))
+
+    def write_members(self, *, epoch: int, audience: str, bits: bytes) -> bool:
+        """Write who may have the coupon; return False, and change nothing, when the gate is of another audience.
+
+        The first bit is that of user id 0. They count at once, and in this epoch only.
+        """
+        args = [epoch, audience, bits]
+        return bool(self._run("write_members", [self.gate_key, self.members_key], args))
+
+    def mark_members(self, marks: Mapping[int, bool], *, was: str, audience: str) -> bool:
+        """Change the bits of some users where an audience has changed by just these, or in nothing.
+
+        Return False, and change nothing, when the members in Redis are not whole. One call takes 2,000 users.
+        """
+        flat = [part for user_id, may in marks.items() for part in (user_id, int(may))]
+        return bool(self._run("mark_members", [self.gate_key, self.members_key], [was, audience, *flat]))
+
+    def members_are_of(self, epoch: int, audience: str) -> bool:
+        """Return whether the members in Redis are whole, and those of this audience in this epoch."""
+        mark: Any = self.redis.getrange(self.members_key, 0, MARK_BYTES - 1)
+        return bool(mark == f"{epoch}:{audience}".ljust(MARK_BYTES))
+
+    def member_bits(self) -> bytes:
+        """Return the bits of who may have the coupon, without those that are 0 at the end; b"" for none."""
+        kept: Any = self.redis.getrange(self.members_key, MARK_BYTES, -1)
+        return raw(kept).rstrip(b"\0")
+
+    def count_members(self) -> int:
+        """Return how many users may have the coupon, as Redis knows it."""
+        return int(self.redis.bitcount(self.members_key, MARK_BYTES, -1))
 
     def set_aside(self) -> int:
         """Set malformed keys and a malformed gate aside; return how many things that was."""

@@ -73,6 +73,7 @@ def _policy_from(fields: dict[str, str]) -> Policy:
         opens_at_ms=int(fields["opens_at"]),
         closes_at_ms=int(fields["closes_at"]),
         standby_limit=int(fields.get("standby_limit", 0)),
+        audience=fields.get("audience", "missing"),
     )
 
 

@@ -20,6 +20,8 @@ class Reply(IntEnum):
     SOLD_OUT = 6
     NO_TICKET = 7
     PAST = 8
+    NOT_ELIGIBLE = 9
+    NO_LIST = 10
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Policy:
     """The part of a coupon's row that the gate copies. Times are epoch ms; a quota of None means unlimited.
 
     `standby_limit`: up to so many people in standby, whoever comes after the coupons are gone takes a place there.
+    `audience` is the version of who may have it, "" for everybody.
     """
 
     revision: int
@@ -113,6 +116,7 @@ class Policy:
     opens_at_ms: int
     closes_at_ms: int
     standby_limit: int = 0
+    audience: str = ""
 
     @property
     def sold_out(self) -> bool:
@@ -130,6 +134,7 @@ class Policy:
             self.closes_at_ms,
             int(self.sold_out),
             self.standby_limit,
+            self.audience,
         ]
 
 

@@ -5,10 +5,15 @@ from webapp.models.columns import NEVER_REUSED, EmailAddress, Id, Identifier, UT
 from webapp.models.content import PLACE_LENGTH, CouponText, Picture
 from webapp.models.coupons import (
     AMOUNT,
+    AUDIENCES,
     BENEFIT_LENGTH,
     CLOSED,
     DRAFT,
+    EVERYBODY,
     GIFT,
+    GRADES,
+    GRADES_LENGTH,
+    LIST,
     LIVE,
     PAUSED,
     PERCENT,
@@ -22,13 +27,19 @@ from webapp.models.events import LineEvent
 from webapp.models.issues import REASON_LENGTH, CouponIssue, Revocation, UndoneUse
 from webapp.models.rehearsals import Rehearsal
 from webapp.models.submissions import Submission
+from webapp.models.uploads import ListedPerson, Member, StagedMember, Upload, UploadFault
 
 __all__ = [
     "AMOUNT",
+    "AUDIENCES",
     "BENEFIT_LENGTH",
     "CLOSED",
     "DRAFT",
+    "EVERYBODY",
     "GIFT",
+    "GRADES",
+    "GRADES_LENGTH",
+    "LIST",
     "LIVE",
     "NAME_LENGTH",
     "NEVER_REUSED",
@@ -50,12 +61,17 @@ __all__ = [
     "Id",
     "Identifier",
     "LineEvent",
+    "ListedPerson",
+    "Member",
     "Picture",
     "Rehearsal",
     "Revocation",
+    "StagedMember",
     "Submission",
     "UTCDateTime",
     "UndoneUse",
+    "Upload",
+    "UploadFault",
     "User",
     "utcnow",
 ]

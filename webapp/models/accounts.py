@@ -18,6 +18,7 @@ class User(Base):
     __table_args__ = (
         CheckConstraint("role IN ('user', 'operator')", name="role"),
         Index("ix_users_blocked_at", "blocked_at"),
+        Index("ix_users_changed_at", "changed_at"),
         NEVER_REUSED,
     )
 
@@ -31,6 +32,8 @@ class User(Base):
     blocked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     rehearsal: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
+    # When the address, the member key or the grade last changed: they decide on whose lists the account is.
+    changed_at: Mapped[datetime | None] = mapped_column(UTCDateTime, default=utcnow)
 
     @property
     def is_operator(self) -> bool:

@@ -17,6 +17,9 @@ AMOUNT, PERCENT, GIFT, WORDS = "amount", "percent", "gift", "words"
 """The kinds of a benefit."""
 DRAFT, LIVE, PAUSED, CLOSED = "draft", "live", "paused", "closed"
 STATUSES = (DRAFT, LIVE, PAUSED, CLOSED)
+EVERYBODY, LIST, GRADES = "everybody", "list", "grades"
+AUDIENCES = (EVERYBODY, LIST, GRADES)
+GRADES_LENGTH = 500
 
 
 class Coupon(Base):
@@ -26,6 +29,8 @@ class Coupon(Base):
     counts the epochs of its line in Redis; `epoch_mark` tells the beginning of this one from every other beginning that
     Redis may have heard of. `last_number` is the highest number of a ticket that SQL heard of.
     `standby_limit` is the most people in standby among whom a click still gets a place when the coupons are gone.
+    `audience` says who may have it: everybody, who is on its list (the uploads that count), or who has one of its
+    `grades` (with commas between). `audience_version` rises with every change of either.
     """
 
     __tablename__ = "coupons"
@@ -62,6 +67,11 @@ class Coupon(Base):
     issue_end_at: Mapped[datetime] = mapped_column(UTCDateTime)
     valid_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
     status: Mapped[str] = mapped_column(Identifier(10), default=LIVE)
+    audience: Mapped[str] = mapped_column(Identifier(10), default=EVERYBODY)
+    grades: Mapped[str] = mapped_column(String(GRADES_LENGTH), default="")
+    audience_version: Mapped[int] = mapped_column(BigInteger, default=0)
+    # The last issue before the audience changed: up to it the audit judges nobody by the present audience.
+    audience_after: Mapped[int] = mapped_column(BigInteger, default=0)
     rehearsal: Mapped[bool] = mapped_column(default=False)
     # The name of a row of `pictures`. No foreign key: its check would wait for a coupon's row that others hold.
     picture: Mapped[str | None] = mapped_column(Identifier(PICTURE_NAME_LENGTH))

@@ -15,6 +15,7 @@ from webapp.line.reading import raw
 from webapp.line.results import issued_result, rejected_result
 from webapp.line.types import Head, Settled, Waiting
 from webapp.models import DRAFT, PAUSED, Coupon, CouponRow, LineEvent, utcnow
+from webapp.sale.audience import outsiders_among
 from webapp.sale.bells import ring_if_waiting
 from webapp.sale.codes import new_codes
 from webapp.sale.eligibility import barred_among, holders_among, rejected_among
@@ -140,7 +141,7 @@ def _decide(lock: CouponLock, head: Head, *, trusting: bool) -> _Batch:
     ids = [user_id for user_id in users.values() if user_id is not None]
     remaining = BATCH if coupon.total_quantity is None else coupon.total_quantity - coupon.issued_quantity
     trusted = trusting and len(head.tickets) <= remaining and not any(map(_is_given_up, users))
-    barred = barred_among(connection, ids, all_rules=not trusted)
+    barred = outsiders_among(connection, coupon, ids) | barred_among(connection, ids, all_rules=not trusted)
     decided = _decided_among(lock, users, look_for_holders=bool(barred) or not trusted)
     codes, now, batch = iter(new_codes(len(head.tickets))), utcnow(), _Batch(strangers=head.malformed)
     batch.full = len(head.tickets) + len(head.malformed) == BATCH

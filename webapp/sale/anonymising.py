@@ -8,6 +8,7 @@ from webapp.accounts.passwords import UNUSABLE
 from webapp.accounts.sessions import end_sessions
 from webapp.models import USER, LineEvent, Revocation, User, utcnow
 from webapp.sale import publishing
+from webapp.sale.membership import forget
 from webapp.stores.sql import db
 from webapp.values.emails import NOWHERE
 
@@ -25,6 +26,7 @@ def anonymise(user: User) -> None:
     address = f"{nobody}@{NOWHERE}"
     if user.email != address:
         _forget_in_reasons(user)
+        forget(db.session.connection(), user.email)
         removed = {"email": address, "name": nobody, "password_hash": UNUSABLE, "role": USER}
         end_sessions(user.id, **removed, blocked_at=user.blocked_at or utcnow())
     for coupon_id in db.session.scalars(select(Revocation.coupon_id).where(Revocation.user_id == user.id)):

@@ -9,10 +9,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sqlalchemy import select
+
+from webapp.models import Coupon
+from webapp.sale.audit_audience import audience_checks
 from webapp.sale.audit_checks import ADMISSION, Check, checks_of
 from webapp.sale.audit_facts import facts_of
 from webapp.sale.locking import locked_coupon
 from webapp.sale.outcomes import Refused
+from webapp.stores.sql import db
 
 RUNG_WITHIN_S = 2.0
 """The sweeper goes round once a second: by then somebody who waits has a bell."""
@@ -49,4 +54,7 @@ def _audit(coupon_id: int) -> Report:
         if lock.coupon is None:
             raise Refused("not_found")
         facts = facts_of(lock)
-    return Report(tuple(checks_of(facts)))
+    # A list may be long, and nobody has to wait while it is read.
+    with db.engine.connect() as connection:
+        coupon = connection.execute(select(Coupon).where(Coupon.id == coupon_id)).one()
+        return Report((*checks_of(facts), *audience_checks(connection, coupon)))

@@ -58,12 +58,12 @@ def _sql_checks(facts: Facts) -> Iterator[Check]:
         coupon.issued_quantity == facts.rows,
         f"issued_quantity {coupon.issued_quantity}, rows {facts.rows}",
     )
-    yield _none("P2 one each", facts.doubles, "users who hold it twice")
+    yield none("P2 one each", facts.doubles, "users who hold it twice")
     yield Check("codes", facts.codes == facts.rows, f"{facts.codes} distinct of {facts.rows}")
     again = sorted(facts.issues.keys() & facts.rejections.keys())
-    yield _none("P2 rejections stay", again, "users who hold it after a rejection or a revocation")
+    yield none("P2 rejections stay", again, "users who hold it after a rejection or a revocation")
     astray = sorted(facts.revoked ^ facts.told_revoked)
-    yield _none(
+    yield none(
         "revocations", astray, "(user, number) revoked in `line_events` or `revocations` and not in both"
     )
 
@@ -76,16 +76,16 @@ def _order_checks(facts: Facts) -> Iterator[Check]:
     """
     numbers = sorted(number for number, _, _ in facts.issues.values())
     twice = [number for number, following in pairwise(numbers) if number == following]
-    yield _none("P4 numbers", twice, "numbers that two people hold")
+    yield none("P4 numbers", twice, "numbers that two people hold")
     current = {number for number in numbers if number > facts.floor}
     highest = max(current, default=facts.floor)
     skipped = range(facts.floor + 1, highest + 1)
     gaps = [number for number in skipped if number not in current and number not in facts.reasons]
-    yield _none("P4 order", gaps, f"numbers skipped without a reason up to {highest}")
+    yield none("P4 order", gaps, f"numbers skipped without a reason up to {highest}")
     if facts.floor:
         old = len(numbers) - len(current)
         lately = (number for number, epoch, _ in facts.issues.values() if epoch == facts.coupon.epoch)
-        yield _none("P4 epochs", _overtaken(facts, max(lately, default=0)), "restored numbers overtaken")
+        yield none("P4 epochs", _overtaken(facts, max(lately, default=0)), "restored numbers overtaken")
         yield Check(
             "epochs", True, f"{len(facts.floors)} times Redis lost data; {old} issued to older numbers"
         )
@@ -124,11 +124,11 @@ def _result_checks(facts: Facts) -> Iterator[Check]:
     shown = [user for user, result in facts.results.items() if result.startswith("issued:")]
     known = {str(user) for user in facts.issues}
     without_row = [user for user in shown if user not in known]
-    yield _none(
+    yield none(
         "P7 rows shown", without_result, f"rows without a result ({len(facts.in_flight)} being settled)"
     )
-    yield _none("P7 results true", without_row, "results without a row")
-    yield _none("P7 same code", wrong, "results that differ from the row")
+    yield none("P7 results true", without_row, "results without a row")
+    yield none("P7 same code", wrong, "results that differ from the row")
 
 
 def _rejection_checks(facts: Facts) -> Iterator[Check]:
@@ -141,19 +141,19 @@ def _rejection_checks(facts: Facts) -> Iterator[Check]:
     unfounded = {
         user for user, text in told.items() if user not in issued and text not in events.get(user, ())
     }
-    yield _none("P7 rejections", sorted(untold | unfounded), "users rejected in one store, not in the other")
+    yield none("P7 rejections", sorted(untold | unfounded), "users rejected in one store, not in the other")
 
 
 def _place_checks(facts: Facts) -> Iterator[Check]:
     holders = {str(user) for user in facts.issues.keys() - facts.in_flight}
-    yield _none(
+    yield none(
         "P2 holders", sorted(holders & facts.places.keys()), "users who hold the coupon and still wait"
     )
     both = sorted(facts.waiting.keys() & facts.standby.keys())
-    yield _none("one place", both, "users in line and in standby")
+    yield none("one place", both, "users in line and in standby")
     quota = facts.coupon.total_quantity
     left = quota is None or facts.rows < quota
-    yield _none("standby", sorted(facts.standby) if left else [], "users in standby while coupons are left")
+    yield none("standby", sorted(facts.standby) if left else [], "users in standby while coupons are left")
 
 
 def _sum_checks(facts: Facts) -> Iterator[Check]:
@@ -175,7 +175,7 @@ def _sum_checks(facts: Facts) -> Iterator[Check]:
 def _gate_check(facts: Facts, gate: Gate) -> Check:
     """Compare the gate with the row. A batch in flight will still write its part: that is no drift."""
     row, copy = policy_of(facts.coupon), gate.policy
-    names = ["status", "quota", "opens_at_ms", "closes_at_ms", "standby_limit"] + (
+    names = ["status", "quota", "opens_at_ms", "closes_at_ms", "standby_limit", "audience"] + (
         [] if facts.in_flight else ["issued"]
     )
     drift = [
@@ -211,7 +211,7 @@ def _period_checks(facts: Facts, gate: Gate) -> Iterator[Check]:
     late = [number for number, at_ms in facts.arrivals if at_ms >= closes]
     words = f"tickets given before the start, {facts.too_old} issued before the coupon was made"
     yield Check("P8 start", not early and not facts.too_old, _named(early, words))
-    yield _none("P8 end", late, "tickets given after the end")
+    yield none("P8 end", late, "tickets given after the end")
 
 
 def _admission_check(facts: Facts, gate: Gate) -> Check:
@@ -249,7 +249,8 @@ def _clock_check(gate: Gate) -> Check:
     return Check("clock", True, f"Redis's is {back}")
 
 
-def _none(name: str, offenders: Iterable[Any], what: str) -> Check:
+def none(name: str, offenders: Iterable[Any], what: str) -> Check:
+    """Return a check that holds when there are no offenders, and else names the first of them."""
     found = list(offenders)
     return Check(name, not found, _named(found, what))
 

@@ -28,7 +28,8 @@ Found = TypeVar("Found", Claimed, Standing, Restored)
 def claim(coupon_id: int, user_id: int) -> Ticket:
     """Give the user a ticket, in one round trip to Redis and none to SQL; a repeat returns the same ticket.
 
-    Raises Refused(not_open, closed, sold_out, not_found, busy); redis.RedisError when Redis does not answer.
+    Raises Refused(not_open, closed, sold_out, not_eligible, not_found, busy); redis.RedisError when Redis does not
+    answer. A line whose list of members Redis has lost is busy until the sweeper has written it anew.
     """
     line = Line(line_redis(), coupon_id)
     claimed = _asked(coupon_id, user_id, lambda: line.claim(user_id))
@@ -36,6 +37,10 @@ def claim(coupon_id: int, user_id: int) -> Ticket:
         ring(coupon_id)
     if claimed.reply is Reply.NOT_OPEN:
         raise Refused("not_open", retry_ms=int(claimed.result) - claimed.now_ms)
+    if claimed.reply is Reply.NOT_ELIGIBLE:
+        raise Refused("not_eligible")
+    if claimed.reply is Reply.NO_LIST:
+        raise Refused("busy")
     if claimed.reply in _REFUSALS:
         code = _REFUSALS[claimed.reply]
         raise Refused(code, refusal=_refusal(code, coupon_id, user_id, claimed))

@@ -1,4 +1,7 @@
-"""Eligibility at admission: the users who were decided already, and the rules that bar a user from the coupon."""
+"""Eligibility at admission: the users who were decided already, and the rules that bar a user from every coupon.
+
+Who may have this coupon, `webapp.sale.audience` says.
+"""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -8,7 +11,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from webapp.models import CouponIssue, LineEvent, User
 
-_IDS: Any = bindparam("ids", expanding=True, literal_execute=True)
+IDS: Any = bindparam("ids", expanding=True, literal_execute=True)
 """User ids in an IN; they are integers, and written into the statement as they are."""
 
 
@@ -34,7 +37,7 @@ def _blocked(connection: Connection, ids: Collection[int]) -> Collection[int]:
 
 
 def _deleted(connection: Connection, ids: Collection[int]) -> Collection[int]:
-    known = select(User.id).where(User.id.in_(_IDS))
+    known = select(User.id).where(User.id.in_(IDS))
     return set(ids) - set(connection.scalars(known, {"ids": list(ids)}))
 
 
@@ -65,7 +68,7 @@ def holders_among(connection: Connection, coupon_id: int, ids: Collection[int]) 
     """
     rows = connection.execute(
         select(CouponIssue.user_id, CouponIssue.ticket_number, CouponIssue.code).where(
-            CouponIssue.coupon_id == coupon_id, CouponIssue.user_id.in_(_IDS)
+            CouponIssue.coupon_id == coupon_id, CouponIssue.user_id.in_(IDS)
         ),
         {"ids": list(ids)},
     )
@@ -84,6 +87,6 @@ def rejected_among(
     )
     if connection.execute(rejections.limit(1)).one_or_none() is None:
         return {}
-    among = rejections.where(LineEvent.user_id.in_(_IDS)).order_by(LineEvent.id)
+    among = rejections.where(LineEvent.user_id.in_(IDS)).order_by(LineEvent.id)
     rows: Any = connection.execute(among, {"ids": list(ids)})
     return {user_id: (number, reason) for user_id, number, reason in rows}

@@ -9,7 +9,7 @@ from webapp.sale.receipts import Refusal
 
 
 class Refused(Exception):
-    """No ticket, and why: `code` is one of not_open, closed, sold_out, no_ticket, not_found, busy.
+    """No ticket, and why: `code` is one of not_open, closed, sold_out, not_eligible, no_ticket, not_found, busy.
 
     A claim that came too late brings the `refusal`, to be signed.
     """

@@ -10,6 +10,7 @@ from flask import current_app
 from sqlalchemy import func, select
 
 from webapp.models import DRAFT, Coupon, User
+from webapp.sale.audience import count_outsiders, names_anybody
 from webapp.sale.benefit import most_worth
 from webapp.sale.capacity import Plan, plan
 from webapp.sale.condition import Probed, probed
@@ -39,12 +40,18 @@ class Prospect:
 
     @cached_property
     def reach(self) -> int:
-        """How many people may claim: the accounts that are neither blocked nor invented."""
+        """How many people may claim: the accounts that are neither blocked nor invented, of those it is for."""
         may = (
             select(func.count()).select_from(User).where(User.blocked_at.is_(None), User.rehearsal.is_(False))
         )
         with db.engine.connect() as connection:
-            return int(connection.scalar(may) or 0)
+            return int(connection.scalar(may) or 0) - count_outsiders(connection, self.coupon)
+
+    @cached_property
+    def has_list(self) -> bool:
+        """Whether its list names anybody."""
+        with db.engine.connect() as connection:
+            return names_anybody(connection, self.coupon.id)
 
     @cached_property
     def written(self) -> dict[str, Content]:

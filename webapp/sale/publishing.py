@@ -14,6 +14,7 @@ from webapp.models import DRAFT, PAUSED, Coupon, CouponRow, Revocation, utcnow
 from webapp.sale.bells import ring_if_waiting
 from webapp.sale.epochs import ensure_open
 from webapp.sale.locking import CouponLock, locked_coupon
+from webapp.sale.members import AT_ONCE, write_members
 from webapp.sale.outcomes import Refused
 from webapp.sale.records import highest_number, known_results, policy_of
 from webapp.sale.setting_aside import set_aside
@@ -30,10 +31,16 @@ REVOCATIONS_TOLD = "revocations_told"
 
 
 def publish(coupon_id: int) -> None:
-    """Copy the coupon's policy from SQL to its gate: call it after the commit of every change.
+    """Copy the coupon's policy from SQL to its gate, and who may have it: call it after the commit of every change.
 
     Raises redis.RedisError, SQLAlchemyError, Refused; the change stands then, and the sweeper publishes it soon.
     """
+    publish_policy(coupon_id)
+    write_members(coupon_id, most=AT_ONCE)
+
+
+def publish_policy(coupon_id: int) -> None:
+    """Copy the policy alone. Raises as `publish` does."""
     with db.engine.connect() as connection:
         coupon = connection.execute(select(Coupon).where(Coupon.id == coupon_id)).one()
     if publish_coupon(coupon):

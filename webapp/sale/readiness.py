@@ -10,7 +10,7 @@ from flask import current_app
 from flask_babel import lazy_gettext as _
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.models import AMOUNT, PERCENT, utcnow
+from webapp.models import AMOUNT, EVERYBODY, LIST, PERCENT, utcnow
 from webapp.models.rehearsals import FAILED, PASSED
 from webapp.sale import content as contents
 from webapp.sale import rehearsing
@@ -169,11 +169,23 @@ def _amount(prospect: Prospect) -> Found:
 
 
 def _reach(prospect: Prospect) -> Found:
+    if prospect.coupon.audience == LIST and not prospect.has_list:
+        return BLOCKING, _("It is for the people on its list, and nobody is on it.")
     reach, quota = prospect.reach, prospect.most_issued
     shown = {"reach": f"{reach:,}"}
+    if prospect.coupon.audience != EVERYBODY:
+        return _reach_of_some(reach, quota, shown)
     if quota is None or quota >= reach:
         return WARNING, _("All %(reach)s members may claim it, and there is one for each of them.", **shown)
     return OK, _("All %(reach)s members may claim it, and who registers before it closes.", **shown)
+
+
+def _reach_of_some(reach: int, quota: int | None, shown: dict[str, str]) -> Found:
+    if reach == 0:
+        return WARNING, _("Nobody who may claim it has an account yet.")
+    if quota is None or quota >= reach:
+        return WARNING, _("%(reach)s members may claim it, and there is one for each of them.", **shown)
+    return OK, _("%(reach)s members may claim it, and whoever of them registers before it closes.", **shown)
 
 
 def _cost(prospect: Prospect) -> Found:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from webapp.line.results import issued_result, rejected_result
 from webapp.line.types import Policy
 from webapp.models import Coupon, CouponIssue, CouponRow, LineEvent
+from webapp.sale.audience import audience_of
 from webapp.sale.outcomes import state_of
 
 READ = 5000
@@ -27,6 +28,7 @@ def policy_of(coupon: Coupon | CouponRow, *, issued: int | None = None) -> Polic
         opens_at_ms=_ms(coupon.issue_start_at),
         closes_at_ms=_ms(coupon.issue_end_at),
         standby_limit=coupon.standby_limit,
+        audience=audience_of(coupon),
     )
 
 

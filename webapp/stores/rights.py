@@ -44,6 +44,7 @@ COMMANDS = (
     ),
     *("ZRANK k m", "ZRANGE k 0 0", "ZRANGEBYSCORE k 0 1", "ZREVRANGEBYSCORE k 1 0", "ZSCAN k 0"),
     *("ZREMRANGEBYSCORE k 0 1", "ZUNIONSTORE k 1 k"),
+    *("GETRANGE k 0 0", "SETRANGE k 0 v", "GETBIT k 0", "SETBIT k 0 1", "BITCOUNT k"),
 )
 """The commands of our scripts, of our own code and of RQ, each with arguments that it takes."""
 

@@ -192,10 +192,11 @@ def moment(epoch_ms: int) -> datetime:
     return datetime.fromtimestamp(epoch_ms / 1000, UTC)
 
 
-def page_state(signed_in: bool, ticket: Ticket | None, serving: LineStatus) -> str:
+def page_state(signed_in: bool, ticket: Ticket | None, serving: LineStatus, *, excluded: bool = False) -> str:
     """Return the name of the partial in `templates/coupons/` for this visitor.
 
-    A visitor who has a result or a ticket sees that, whatever the coupon does meanwhile.
+    A visitor who has a result or a ticket sees that, whatever the coupon does meanwhile. `excluded`: the coupon is for
+    others. Before the start nobody is told so: that page is the same for all who are signed in.
     """
     own = {"issued": "issued", "waiting": "waiting", "sold_out": "standby", "rejected": "rejected"}
     if ticket is not None and ticket.state in own:
@@ -203,6 +204,8 @@ def page_state(signed_in: bool, ticket: Ticket | None, serving: LineStatus) -> s
     # Nobody has to sign in to read that it is over.
     if serving.state in ("closed", "sold_out"):
         return {"closed": "ended", "sold_out": "sold_out"}[serving.state]
+    if excluded and serving.state in ("open", "paused"):
+        return "excluded"
     return serving.state if signed_in else "anonymous"
 
 

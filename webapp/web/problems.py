@@ -34,6 +34,11 @@ PROBLEMS = {
     ),
     "closed": Problem(410, _("This event has ended"), _("The period for this coupon is over.")),
     "sold_out": Problem(410, _("All coupons are gone"), _("Every coupon has been given out.")),
+    "not_eligible": Problem(
+        403,
+        _("Not eligible"),
+        _("This coupon is for people who were invited, or for members of some grades."),
+    ),
     "not_found": Problem(
         404, _("Not found"), _("There is nothing at this address. The link may be old or mistyped.")
     ),

@@ -55,7 +55,7 @@ MUTANTS: list[Mutant] = [
     ),
     mutant(
         "a gate that is sold out knows no limit of standby",
-        (PRELUDE, ", 'sold_out', 'standby_limit'}", ", 'sold_out'}"),
+        (PRELUDE, "'standby_limit', 'audience'}", "'forgotten', 'audience'}"),
     ),
     mutant(
         "the counter is the length of the line",

@@ -40,7 +40,10 @@ MUTANTS: list[Mutant] = [
         (ADMISSION, "rejected = rejected_among(lock.connection, lock.coupon.id, ids)", "rejected: dict = {}"),
         (REPLACE, "    redis.call('ZREM', line, member)\n    redis.call('ZREM', standby, member)\n", ""),
     ),
-    mutant("nobody looks who may", (ADMISSION, "barred_among(connection, ids, all_rules=not trusted)", "{}")),
+    mutant(
+        "nobody looks who may",
+        (ADMISSION, "barred_among(connection, ids, all_rules=not trusted)", "dict[int, str]()"),
+    ),
     mutant("the rest is not moved to standby", (ADMISSION, "batch.left_over = True", "pass")),
     mutant("the quota is not counted down", (ADMISSION, "            remaining -= 1\n", "")),
     mutant(

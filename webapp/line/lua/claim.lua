@@ -1,11 +1,13 @@
 -- Give a user the next ticket of a line, a place in standby when the coupons are gone, or the reply that they already have.
 --
--- KEYS     1 gate   2 line   3 standby   4 results   5 bell   6 arrivals
+-- KEYS     1 gate   2 line   3 standby   4 results   5 bell   6 arrivals   7 members
 -- ARGV     1 user id   2 life of the bell in ms   3 length of a bucket of arrivals in ms
 -- Returns  {answer, epoch, number, ahead, ring, now_ms, result}
 --          answer: a number of webapp.line.types.Reply; ring 1: this caller enqueues the admission job;
 --          result: the stored result when decided; opens_at in ms when not open yet; when closed or sold out
 --          "<since ms>:<last number issued>:<its arrival, ms>:<issued>:<in standby>", each empty where it is unknown;
+--          NOT_ELIGIBLE when the coupon is for others, NO_LIST when the members in Redis are not whole, or not those of
+--          the gate: then nobody new gets a number;
 --          PAST instead of CLOSED when results have left Redis: SQL knows whether this user has one
 --          an error OOM instead of a new number when the server is nearly full
 --
@@ -13,17 +15,22 @@
 -- changes nothing and returns the same number. A result or a ticket comes before every other check, so a user who has
 -- one sees it at any time, also after closing.
 --
+-- Who may have it, the bit of the user in members says. It counts only behind a mark that names the epoch and the
+-- audience of the gate: after every loss, and until every change has arrived, there is no such mark.
+--
 -- Each bucket of time keeps the first number given in it. A clock that is put back a little opens no bucket until it has
 -- caught up, so the times rise with the numbers. One that is put back farther was wrong, and buckets follow it.
 
-local gate, line, standby, results, bell, arrivals = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local gate, line, standby, results, bell, arrivals, members = unpack(KEYS)
 local user, bell_ms, bucket_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local CATCHES_UP_MS = 10000
 local NO_GATE, WAITING, DECIDED, STANDBY, NOT_OPEN, CLOSED, SOLD_OUT, PAST = 0, 1, 2, 3, 4, 5, 6, 8
+local NOT_ELIGIBLE, NO_LIST = 9, 10
 
 local known = redis.call('HMGET', gate, 'epoch', 'status', 'opens_at', 'closes_at', 'sold_out', 'run_id', 'arrived',
-  'looked_at', 'full', 'standby_limit')
-local epoch, status, opens_at, closes_at, sold_out, run_id, arrived, looked_at, full, most_in_standby = unpack(known)
+  'looked_at', 'full', 'standby_limit', 'audience')
+local epoch, status, opens_at, closes_at, sold_out, run_id, arrived, looked_at, full, most_in_standby, audience =
+  unpack(known)
 if not epoch or run_id ~= this_run() then return {NO_GATE, 0, 0, 0, 0, 0, ''} end
 epoch = tonumber(epoch)
 
@@ -58,6 +65,14 @@ local over = now_ms >= tonumber(closes_at)
 if status == 'closed' then return refuse(CLOSED, over and closes_at or '') end
 if now_ms < tonumber(opens_at) then return {NOT_OPEN, epoch, 0, 0, 0, now_ms, opens_at} end
 if over then return refuse(CLOSED, closes_at) end
+if audience ~= '' then
+  if not audience or redis.call('GETRANGE', members, 0, MARK_BYTES - 1) ~= members_mark(known[1], audience) then
+    return {NO_LIST, epoch, 0, 0, 0, now_ms, ''}
+  end
+  if redis.call('GETBIT', members, MARK_BYTES * 8 + user) == 0 then
+    return {NOT_ELIGIBLE, epoch, 0, 0, 0, now_ms, ''}
+  end
+end
 
 -- Who comes late stands behind all who waited: their numbers are lower, also while they are still in the line.
 local late, in_standby = sold_out == '1', 0

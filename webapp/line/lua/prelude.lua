@@ -1,7 +1,8 @@
 -- The functions of the scripts of a line: the loader puts them in front of each.
 
 local KEPT_MS = 30 * 24 * 3600 * 1000
-local POLICY = {'revision', 'status', 'quota', 'issued', 'opens_at', 'closes_at', 'sold_out', 'standby_limit'}
+local POLICY = {'revision', 'status', 'quota', 'issued', 'opens_at', 'closes_at', 'sold_out', 'standby_limit', 'audience'}
+local MARK_BYTES = 32
 
 -- Makes standby the line again. Its numbers are lower than all later ones, so it is first in line by itself.
 local function bring_standby_back(line, standby)
@@ -32,7 +33,12 @@ local function keep_until_after(closes_at, key)
   redis.call('PEXPIREAT', key, whole(tonumber(closes_at) + KEPT_MS))
 end
 
--- Copies a row of the coupon to its gate: ARGV 1 to 8, in the order of POLICY. Nothing else opens a gate that was sold
+-- Returns the mark of the members who may have the coupon in this epoch, by this version of its audience.
+local function members_mark(epoch, audience)
+  return string.format('%-' .. MARK_BYTES .. 's', epoch .. ':' .. audience)
+end
+
+-- Copies a row of the coupon to its gate: ARGV 1 to 9, in the order of POLICY. Nothing else opens a gate that was sold
 -- out, so standby always comes back before anybody new. Results and arrivals leave Redis 30 days after the end; an end
 -- that is moved to later than that ends the epoch, and the next one brings the results back from SQL. Only what differs
 -- is written.

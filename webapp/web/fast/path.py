@@ -205,7 +205,7 @@ class FastPath:
     def _refusal(self, coupon_id: int, refused: Refused, environ: WSGIEnvironment) -> RawAnswer:
         receipt = refusal_receipt(refused)
         if wants_json(environ):
-            if receipt is None:
+            if receipt is None and refused.code != "not_eligible":
                 raise PassedOn(refused.code)
             return self._same_refusal(refused.code, receipt, environ)
         if receipt:
@@ -220,21 +220,23 @@ class FastPath:
             answer = self.redirects[key] = _redirection(address, environ)
         return answer
 
-    def _same_refusal(self, code: str, receipt: str, environ: WSGIEnvironment) -> RawAnswer:
+    def _same_refusal(self, code: str, receipt: str | None, environ: WSGIEnvironment) -> RawAnswer:
         """Return what the app answered when it refused the same in the same language, or ask it for the first time.
 
-        Only the receipt is the visitor's own.
+        Only the receipt is the visitor's own, if there is one.
         """
         key = (code, language_of(environ), is_secure(environ))
         kept = self.refusals.get(key)
         if kept is None:
             return self._first_refusal(key, environ)
-        return _with_length(kept.headers, kept.body + receipt.encode() + b'"}', kept.status)
+        own = receipt.encode() + b'"}' if receipt else b""
+        return _with_length(kept.headers, kept.body + own, kept.status)
 
     def _first_refusal(self, key: tuple[str, str, bool], environ: WSGIEnvironment) -> RawAnswer:
         """Have the app refuse it, and keep what it says without the visitor's receipt."""
         answer = ask_app(self.plain, environ)
-        words, begin, _theirs = answer.body.rpartition(RECEIPT_BEGINS)
+        words, begin, rest = answer.body.rpartition(RECEIPT_BEGINS)
+        words = words if begin else rest
         if f'"code": "{key[0]}"'.encode() in words and "Set-Cookie" not in dict(answer.headers):
             self.refusals[key] = RawAnswer(answer.status, _without_length(answer.headers), words + begin)
         return answer

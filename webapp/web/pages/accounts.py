@@ -38,6 +38,7 @@ from webapp.accounts.passwords import (
 from webapp.accounts.sessions import end_sessions
 from webapp.accounts.visitor import signed_in_user, visitor_of
 from webapp.models import NAME_LENGTH, USER, User
+from webapp.sale.members import tell_account
 from webapp.sale.submissions import Sent, SentBefore, new_token, raise_if_sent_before, record
 from webapp.stores.sql import db
 from webapp.values.emails import EMAIL_LENGTH, normalised_email
@@ -126,7 +127,8 @@ def register() -> str | WerkzeugResponse:
     try:
         db.session.add(user)
         db.session.flush()
-        record(db.session.connection(), form.sent(), user.id)
+        user_id = user.id
+        record(db.session.connection(), form.sent(), user_id)
         db.session.commit()
     except IntegrityError:
         db.session.rollback()
@@ -135,6 +137,7 @@ def register() -> str | WerkzeugResponse:
             return _enter(made)
         form.email.errors = [gettext("This e-mail address has an account already. Sign in instead.")]
         return _refused(REGISTER, form, "email_taken")
+    tell_account(user_id)
     return _enter(user)
 
 

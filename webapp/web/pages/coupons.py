@@ -9,8 +9,8 @@ from flask_login import current_user
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 from werkzeug.wrappers import Response
 
-from webapp.models import CLOSED, DRAFT, Coupon, utcnow
-from webapp.sale import claims, held
+from webapp.models import CLOSED, DRAFT, EVERYBODY, Coupon, utcnow
+from webapp.sale import audience, claims, held
 from webapp.sale.benefit import Worth, worth_of
 from webapp.sale.content import content_of, said_in
 from webapp.sale.coupons import coupon_by_id
@@ -26,7 +26,7 @@ from webapp.web.security import cookie_name
 bp = Blueprint("coupons", __name__)
 SHOWN_AFTER_END = timedelta(days=30)
 MOST_SHOWN = 100
-NOTICES = frozenset({"not_open", "already", "bad_csrf"})
+NOTICES = frozenset({"not_open", "already", "bad_csrf", "not_eligible"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,8 @@ class Offer(Worth):
     opens_at: datetime
     closes_at: datetime
     valid_until: datetime | None
+    audience: str
+    grades: list[str]
     state: str
     left: int | None
     standby_limit: int
@@ -67,11 +69,13 @@ def show(coupon_id: int) -> str:
     serving = claims.line_status(coupon_id)
     ticket, mine = _own(coupon_id) if current_user.is_authenticated else (None, None)
     notice = request.args.get("notice")
+    excluded = (ticket is None or ticket.state == "none") and _is_excluded(coupon)
     return render_template(
         "coupons/show.html",
         offer=offer_of(coupon, serving.state, serving.issued),
         said=said_in(str(get_locale()), content_of(coupon)),
         ticket=ticket,
+        excluded=excluded,
         held=mine,
         last_issued=held.last_issued(coupon_id) if ticket and ticket.state == "sold_out" else None,
         line=serving,
@@ -79,7 +83,7 @@ def show(coupon_id: int) -> str:
         refusal=presented_refusal(coupon_id),
         # The notice comes from the address, so unknown ones are ignored.
         notice=notice if notice in NOTICES else None,
-        poll=_moves(ticket, serving),
+        poll=_moves(ticket, serving) and not excluded,
         refresh_s=_refresh_s(ticket, serving),
     )
 
@@ -94,6 +98,14 @@ def language(code: str) -> Response:
     name = cookie_name("lang", secure=secure)
     response.set_cookie(name, code, max_age=365 * 24 * 3600, samesite="Lax", secure=secure, httponly=True)
     return response
+
+
+def _is_excluded(coupon: Coupon) -> bool:
+    """Say whether the coupon is for others than this visitor, by SQL: a list that Redis has lost excludes nobody."""
+    if coupon.audience == EVERYBODY or not current_user.is_authenticated:
+        return False
+    with db.engine.connect() as connection:
+        return bool(audience.outsiders_among(connection, coupon, [current_user.id]))
 
 
 def _own(coupon_id: int) -> tuple[Ticket, Held | None]:
@@ -150,6 +162,8 @@ def offer_of(coupon: Coupon, state: str, issued: int, *, preview: bool = False) 
         opens_at=coupon.issue_start_at,
         closes_at=coupon.issue_end_at,
         valid_until=coupon.valid_until,
+        audience=coupon.audience,
+        grades=audience.grades_of(coupon),
         state=state,
         # `quota` is of SQL and `issued` of Redis, so they may be of different moments.
         picture=coupon.picture,

@@ -26,7 +26,7 @@ STILL_MS = {"scheduled": 4000, "sold_out": SLOW_MS, "closed": AFTER_END_MS}
 """When to ask again while nothing moves and crowds look on. Before the start the answers set the countdown."""
 PACE_MS = 3000
 """The time over which the pace of a line is measured."""
-SHOWN_REFUSALS = frozenset({"not_open", "closed", "sold_out"})
+SHOWN_REFUSALS = frozenset({"not_open", "closed", "sold_out", "not_eligible"})
 
 
 class KeptStatus(NamedTuple):
