@@ -16,6 +16,7 @@ from webapp.models import DRAFT
 from webapp.sale import content as contents
 from webapp.sale.content import Content, content_of, said_in, set_content
 from webapp.sale.coupons import InvalidField
+from webapp.stores.script_redis import connect_redis
 
 __all__ = ["operator", "run"]
 
@@ -134,6 +135,14 @@ def test_what_is_too_long_or_empty_is_refused_and_nothing_changes(app, language,
     assert refusal.value.field == name
     assert vars(written(coupon)) == KOREAN
     assert written(coupon, "en") == Content()
+
+
+@on_sqlite
+def test_texts_need_no_redis(app, monkeypatch):
+    coupon = make_coupon()
+    monkeypatch.setitem(app.extensions, "line", connect_redis("redis://127.0.0.1:1", decode_responses=True))
+    write(coupon, **KOREAN)
+    assert vars(written(coupon)) == KOREAN
 
 
 def test_an_unknown_coupon(app):

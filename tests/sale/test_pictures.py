@@ -5,7 +5,8 @@ import re
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
+from sqlalchemy.exc import OperationalError
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import encode_multipart
 
@@ -19,6 +20,7 @@ from webapp.sale import pictures
 from webapp.sale.coupons import InvalidField
 from webapp.sale.pictures import set_picture
 from webapp.stores.sql import db
+from webapp.values.pictures import draw
 
 __all__ = ["operator", "run"]
 
@@ -142,6 +144,23 @@ def test_a_picture_that_is_uploaded_again_is_young_again(app):
     set_picture(coupon, None, by=None)
     age(name)
     assert set_picture(make_coupon(), BANNER, by=None) == name
+    assert stored() == 1
+
+
+@pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
+def test_a_picture_that_is_being_uploaded_again_cannot_be_forgotten_meanwhile(app):
+    """On SQLite nobody else writes meanwhile."""
+    coupon = make_coupon()
+    name = set_picture(coupon, BANNER, by=None)
+    set_picture(coupon, None, by=None)
+    age(name)
+    with db.engine.connect() as uploading:
+        pictures._keep(uploading, draw(BANNER))
+        with db.engine.connect() as another:
+            another.execute(text("SET innodb_lock_wait_timeout = 1"))
+            with pytest.raises(OperationalError):
+                pictures._forget_unused(another)
+        uploading.commit()
     assert stored() == 1
 
 
