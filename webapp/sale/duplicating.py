@@ -16,7 +16,7 @@ OWN = frozenset(
     {
         *("id", "created_at", "archived_at", "status", "rehearsal"),
         *("issue_start_at", "issue_end_at", "valid_until"),
-        *("issued_quantity", "epoch", "revision", "last_number"),
+        *("issued_quantity", "epoch", "epoch_mark", "revision", "last_number"),
     }
 )
 """The columns that a duplicate has of its own. It takes all others, also those that are added later."""
