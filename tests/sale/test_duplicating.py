@@ -55,6 +55,8 @@ def test_it_takes_everything_but_the_past(model):
         name: value for name, value in old.items() if name not in OWN
     }
     assert (new["status"], new["issued_quantity"], new["last_number"], new["epoch"]) == (DRAFT, 0, 0, 0)
+    assert new["epoch_mark"] is None
+    assert old["epoch_mark"]
     assert (new["issue_start_at"], new["issue_end_at"]) == (OPENS, CLOSES)
     assert (
         content_of(row(made))

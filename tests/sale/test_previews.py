@@ -15,7 +15,7 @@ from tests.web.test_admin import operator
 from webapp.models import DRAFT, utcnow
 from webapp.sale.content import set_content
 from webapp.sale.pictures import set_picture
-from webapp.sale.previews import LASTS, STATES, read_preview, sign_preview
+from webapp.sale.previews import BEFORE, LASTS, STATES, read_preview, sign_preview
 
 __all__ = ["operator"]
 
@@ -62,6 +62,16 @@ def test_every_state_of_a_draft_is_seen_without_an_account_and_nothing_happens(a
     assert "og:" not in answer.text
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["X-Robots-Tag"] == "noindex"
+
+
+@on_sqlite
+def test_where_late_comers_may_stand_by_the_states_say_so_and_nothing_happens(app, client):
+    key = key_of(app, make_coupon(status=DRAFT, quota=5, standby_limit=1))
+    offered = seen(client, key, "sold_out").text
+    assert re.search(r'<button[^>]*type="button">예비로 기다리기</button>', offered)
+    assert f"예비 {BEFORE}번째예요" in seen(client, key, "standby").text
+    plain = seen(client, key_of(app, make_coupon(status=DRAFT, quota=5)), "sold_out").text
+    assert "예비" not in plain
 
 
 @on_sqlite

@@ -95,8 +95,9 @@ def _line(coupon: Coupon, state: str) -> LineStatus:
         opens_at_ms=opens,
         closes_at_ms=closes,
         sold_out_at_ms=opens + 60_000 if state == "sold_out" else None,
-        waiting=AHEAD + 1,
+        waiting=0 if state == "sold_out" else AHEAD + 1,
         floor=0,
+        standby_limit=coupon.standby_limit,
     )
 
 

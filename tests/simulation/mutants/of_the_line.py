@@ -50,10 +50,6 @@ MUTANTS: list[Mutant] = [
         (CLAIM, "if in_standby >= (tonumber(most_in_standby) or 0) then return refuse(SOLD_OUT) end", ""),
     ),
     mutant(
-        "who waits in the line takes no place of standby",
-        (CLAIM, "redis.call('ZCARD', standby) + redis.call('ZCARD', line)", "redis.call('ZCARD', standby)"),
-    ),
-    mutant(
         "a gate that is sold out knows no limit of standby",
         (PRELUDE, "'standby_limit', 'audience'}", "'forgotten', 'audience'}"),
     ),
