@@ -1,7 +1,7 @@
 """The edges of the product, where the simulation stands: the wire to Redis, the driver of SQL, the clock, the queue.
 
 Nothing inside the product is changed. A script is the product's own text behind `edge.lua`, which answers TIME and INFO
-from a key of the simulation; so does the wire for a plain TIME or INFO.
+from a key of the simulation; so does the wire for a plain TIME or INFO, and for how long a bell still lives.
 """
 
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ from sqlalchemy import event
 
 from tests.simulation.actors import Crossing, running, stop_before
 from webapp.accounts import sessions
+from webapp.line.line import Line
 from webapp.sale import admission, bells, claims, epochs
 from webapp.stores import script_redis
 from webapp.stores.pool import UnixConnection
@@ -32,12 +33,18 @@ if TYPE_CHECKING:
 
 CLOCK = "simulated"
 """The key with the simulation's time and run of the server: fields s, us, info."""
+EDGE = (Path(__file__).parent / "edge.lua").read_text()
+"""What stands in front of every script."""
+COUPON = 1
+BELL = Line(None, COUPON).bell_key  # type: ignore[arg-type]
 ON_THE_WIRE = (
     (pack_command(("TIME",)), pack_command(("HMGET", CLOCK, "s", "us"))),
     (pack_command(("INFO", "server")), pack_command(("HGET", CLOCK, "info"))),
+    (
+        pack_command(("PTTL", BELL)),
+        pack_command(("EVAL", EDGE + "return redis.call('PTTL', KEYS[1])", 1, BELL)),
+    ),
 )
-EDGE = (Path(__file__).parent / "edge.lua").read_text()
-"""What stands in front of every script."""
 WRITES = ("INSERT", "UPDATE", "DELETE")
 _script = script_redis.script.__wrapped__
 _names: dict[str, str] = {}

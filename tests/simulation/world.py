@@ -13,6 +13,7 @@ from sqlalchemy import insert, select
 
 from tests.simulation import edges
 from tests.simulation.actors import Actor
+from tests.simulation.edges import BELL, COUPON
 from tests.simulation.reading import Books, RedisReader, Seen, read_books
 from webapp import create_app
 from webapp.accounts.passwords import UNUSABLE
@@ -22,13 +23,12 @@ from webapp.sale.publishing import REVOCATIONS_TOLD
 from webapp.stores.script_redis import ROOMS
 from webapp.stores.sql import db
 
-COUPON = 1
 PEOPLE = range(1, 9)
 START_MS = int(time.time() // 86_400) * 86_400_000
 """Near the clock of the real server, which lets results expire 30 days after the end."""
 LOCK_KEPT_MS = 30_000
 """SQL ends a session that is silent for so long, and gives its lock back."""
-BELL, MEMBERS = f"{{coupon:{COUPON}}}:bell", f"{{coupon:{COUPON}}}:members"
+MEMBERS = f"{{coupon:{COUPON}}}:members"
 
 
 class World:
