@@ -312,20 +312,26 @@ class Stories(Simulation):
         deed=st.sampled_from(sorted(LISTS)),
         user=USERS,
         others=SOME,
-        unheard=MOSTLY,
+        cut=st.sampled_from([TO_THE_END, "publish.lua", "mark_members.lua", "write_members.lua"]),
+        again=st.booleans(),
         then=MOST,
     )
     def the_list_changes(
-        self, first: list[int], loss: str | None, deed: str, unheard: bool, then: list[int], **about: Any
+        self,
+        first: list[int],
+        loss: str | None,
+        again: bool,
+        then: list[int],
+        **change: Any,
     ) -> None:
-        """Some are invited and press; the list changes or is lost, and Redis may hear of it late; all press."""
-        self.play(
-            "the_list", {"deed": "brings a list of {others}", "user": 1, "others": first, "cut": TO_THE_END}
-        )
+        """Some are invited and press; the list changes, once or twice, or is lost; Redis may hear of it late."""
+        begins = {"deed": "brings a list of {others}", "user": 1, "others": first, "cut": TO_THE_END}
+        self.play("the_list", begins)
         self.press(first[:2])
         begun = list(self.actors)
-        cut = "publish.lua" if unheard else TO_THE_END
-        self.play("the_list", {"deed": deed, "cut": cut, **about})
+        self.play("the_list", change)
+        if again:
+            self.play("the_list", begins | {"deed": "takes user {user} off the list", "user": first[0]})
         if loss:
             self.lose_the_line(loss)
         self.press(then)

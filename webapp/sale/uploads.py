@@ -209,7 +209,7 @@ def faults_of(upload_id: int, most: int | None = None) -> Iterator[UploadFault]:
 
 def forget_old() -> None:
     """Take away the lines of uploads that broke off, were refused, or were not made to count within a day."""
-    idle = Upload.state.in_((READING, CHECKED)) & (Upload.heard_at < utcnow() - KEPT)
+    idle = Upload.state.in_((READING, CHECKED, REFUSED)) & (Upload.heard_at < utcnow() - KEPT)
     with db.engine.begin() as connection:
         old = connection.scalars(select(Upload.id).where(idle)).all()
         connection.execute(update(Upload).where(Upload.id.in_(old)).values(state=WITHDRAWN))
