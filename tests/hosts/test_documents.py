@@ -84,6 +84,8 @@ EXAMPLES = {
     "unuse CODE": "unuse USED",
     "TEXT": "'a reason'",
     "content.md": "LICENSE",
+    "list.csv": "tests/hosts/list.csv",
+    "members.csv": "tests/hosts/members.csv",
     "picture.jpg": "docs/pages/issued-ko-phone-light.webp",
 }
 PASSWORD = "correct horse battery\n"

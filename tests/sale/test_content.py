@@ -253,6 +253,8 @@ def test_what_the_command_refuses_is_one_line(run, tmp_path):
 def test_a_shared_link_says_what_it_leads_to_and_only_to_who_is_not_signed_in(app, client):
     coupon = make_coupon(title="가을 & 쿠폰", discount_amount=5000)
     write(coupon, description='**커피** "한 잔" <b>\n' + "길게 " * 100)
+    assert "og:url" not in page_of(client, coupon), "whoever asks would choose the name"
+    app.config["ALLOWED_HOSTS"] = ("localhost",)
     page = page_of(client, coupon)
     said = dict(re.findall(r'<meta property="og:([a-z:]+)" content="([^"]*)">', page))
     assert said["title"] == "가을 &amp; 쿠폰"

@@ -81,6 +81,7 @@ def test_an_uploaded_picture_is_on_the_page_and_served_for_ever(operator):
 def test_the_preview_of_a_shared_link_shows_it(app, client):
     coupon = make_coupon()
     name = set_picture(coupon, BANNER, by=None)
+    app.config["ALLOWED_HOSTS"] = ("localhost",)
     page = client.get(f"/coupons/{coupon}").text
     assert f'<meta property="og:image" content="http://localhost/pictures/{name}-large.jpg">' in page
 
