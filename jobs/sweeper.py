@@ -1,8 +1,8 @@
 """The sweeper: about once a second it publishes every coupon but drafts and those long ended with nobody to serve.
 
-It rings for each line with tickets and no bell, repeats revocations and ended sessions, and has rehearsals played. So
-one loop mends a lost bell, a lost job, a dead worker, a change of policy that did not reach Redis, and a Redis that
-lost everything. Any number of sweepers may run.
+It rings for each line with tickets and no bell, repeats revocations and ended sessions, has what is left of a wave go
+to the next one, and has rehearsals played. So one loop mends a lost bell, a lost job, a dead worker, a change of policy
+that did not reach Redis, and a Redis that lost everything. Any number of sweepers may run.
 """
 
 import logging
@@ -28,6 +28,7 @@ from webapp.sale.bells import ring_if_waiting
 from webapp.sale.members import sweep_members
 from webapp.sale.outcomes import Refused
 from webapp.sale.publishing import publish_coupon, publish_late_revocations
+from webapp.sale.rolling import may_roll_over, roll_over
 from webapp.startup import refuse_unsafe_start
 from webapp.stores.malformed import is_malformed
 from webapp.stores.queue import SWEEPER_ALIVE_KEY
@@ -45,10 +46,21 @@ ALIVE_MS = 5000
 def sweep() -> int:
     """Publish every coupon and return how many lines were rung for. Raises redis.RedisError, SQLAlchemyError."""
     publish_late_revocations()
-    published = publish_all(swept_coupons())
+    coupons = swept_coupons()
+    roll_over_ended(coupons)
+    published = publish_all(coupons)
     ended_sessions().tell_again()
     line_redis().set(SWEEPER_ALIVE_KEY, "1", px=ALIVE_MS)
     return ring_for(published)
+
+
+def roll_over_ended(coupons: Iterable[Row[Any]]) -> None:
+    """Have what is left of each wave that has ended go to the next one."""
+    now = utcnow()
+    for coupon in coupons:
+        if may_roll_over(coupon, now):
+            with passing_over(coupon):
+                roll_over(coupon.id)
 
 
 def publish_all(coupons: Iterable[Row[Any]]) -> list[Row[Any]]:

@@ -30,6 +30,8 @@ from webapp.sale.outcomes import Refused
 from webapp.sale.people_file import PEOPLE_FILE
 from webapp.sale.pictures import set_picture
 from webapp.sale.previews import sign_preview
+from webapp.sale.publishing import publish
+from webapp.sale.waves import make_waves, publish_waves
 from webapp.stores.script_redis import line_redis
 from webapp.stores.sql import db
 from webapp.web.pages.tickets import refusal_receipt
@@ -649,6 +651,43 @@ def duplicating(visit: Visit) -> None:
     visit.page.goto(f"/admin/coupons/{visit.coupon(valid_until=utcnow() + timedelta(days=30))}/duplicate")
 
 
+def wave_of_a_campaign(visit: Visit) -> None:
+    visit.page.goto(f"/coupons/{_waves(visit)[0]}")
+
+
+def one_of_another_wave(visit: Visit) -> None:
+    first, second = _waves(visit)
+    for wave in (first, second):
+        now = {"issue_start_at": utcnow() - timedelta(minutes=5)}
+        db.session.execute(
+            update(Coupon).where(Coupon.id == wave).values(**now, revision=Coupon.revision + 1)
+        )
+        db.session.commit()
+        publish(wave)
+    claims.claim(first, visit.user)
+    admission.admit(first)
+    visit.page.goto(f"/coupons/{second}")
+
+
+def waves_of_a_draft(visit: Visit) -> None:
+    _become_operator(visit)
+    visit.page.goto(f"/admin/coupons/{_waves(visit, live=False)[0]}/waves")
+
+
+def waves_that_are_live(visit: Visit) -> None:
+    _become_operator(visit)
+    visit.page.goto(f"/admin/coupons/{_waves(visit)[1]}/waves")
+
+
+def _waves(visit: Visit, *, live: bool = True) -> list[int]:
+    coupon = visit.coupon(status=DRAFT, opens_in=DAY, closes_in=3 * DAY)
+    times = [utcnow() + timedelta(days=at) for at in (1, 2)]
+    ids = make_waves(coupon, times, quota=500, rolls_over=True, by=None)
+    if live:
+        publish_waves(coupon, lambda _rows: None)
+    return ids
+
+
 def archived_coupon(visit: Visit) -> None:
     _become_operator(visit)
     coupon = visit.coupon(status=CLOSED)
@@ -754,6 +793,10 @@ STATES: dict[State, tuple[str, str]] = {
     previewed: ("축하해요! 쿠폰을 받았어요", "Congratulations, it's yours!"),
     preview_over: ("미리 보기가 끝났어요", "This preview is over"),
     duplicating: ("기간만 새로 정해 주세요", "Give it a period of its own"),
+    wave_of_a_campaign: ("총 2차 중 1차", "Wave 1 of 2"),
+    one_of_another_wave: ("다른 차수에서 이미 받으셨어요", "you have one of another wave"),
+    waves_of_a_draft: ("차수 다시 만들기", "Make the waves again"),
+    waves_that_are_live: ("2차로 나눠 여는 캠페인이에요", "2 waves are one campaign"),
     archived_coupon: ("보관함에서 꺼내기", "Bring back from the archive"),
     closing: ("쿠폰을 마감할까요?", "Close the coupon?"),
 }

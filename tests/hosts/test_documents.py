@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from bench.__main__ import BENCHMARKS
 from deploy.processes import ROOT
 from tests.builders import make_coupon, make_user, session_cookie
 from tests.installation import Installation
-from webapp.models import OPERATOR, CouponIssue
+from webapp.models import OPERATOR, CouponIssue, utcnow
 from webapp.sale import admission, claims, redeeming
 from webapp.stores.sql import db
 
@@ -87,6 +88,10 @@ EXAMPLES = {
     "list.csv": "tests/hosts/list.csv",
     "members.csv": "tests/hosts/members.csv",
     "picture.jpg": "docs/pages/issued-ko-phone-light.webp",
+    # The draft of `place` closes in an hour.
+    "2026-12-07T10:00,2026-12-08T10:00": ",".join(
+        (utcnow() + timedelta(minutes=at)).isoformat() for at in (30, 45)
+    ),
 }
 PASSWORD = "correct horse battery\n"
 

@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tests.builders import make_coupon, make_users
-from webapp.models import CouponIssue, LineEvent, User, utcnow
+from webapp.models import Coupon, CouponIssue, LineEvent, User, utcnow
 from webapp.sale import admission, claims, eligibility
 from webapp.sale.codes import new_codes
 from webapp.sale.eligibility import Rule
@@ -40,7 +40,8 @@ def issued(coupon: int) -> list[int]:
 def insert_for(user: int) -> None:
     coupon = make_coupon()
     with db.engine.begin() as connection:
-        admission._insert_issues(connection, coupon, 1, [(user, 1, *new_codes(1))])
+        row = connection.execute(select(Coupon).where(Coupon.id == coupon)).one()
+        admission._insert_issues(connection, row, 1, [(user, 1, *new_codes(1))])
 
 
 def admitted(reason: str) -> tuple[list[int], list[int]]:

@@ -37,6 +37,7 @@ ONCE = {
     "admin.content": "the same texts",
     "admin.picture": "the same picture, by its hash",
     "admin.duplicate": "one draft; the second click is led to it",
+    "admin.waves": "the same waves",
     "admin.put_aside": "archived once, or back once",
     "admin.quota": "the same quota",
     "admin.set_audience": "the same audience is no change",

@@ -7,9 +7,9 @@ from flask_babel import force_locale
 
 from webapp.cli.base import ID, SAVED, Command, Whole, unknown_coupon
 from webapp.sale import going_live
+from webapp.sale.levels import BLOCKING, OK, WARNING, Finding, blocking
 from webapp.sale.outcomes import Refused
 from webapp.sale.prospects import MOST_PEOPLE, MOST_RUSH_S, Rush
-from webapp.sale.readiness import BLOCKING, OK, WARNING, Finding, blocking
 
 _LEVELS = {OK: "ok   ", WARNING: "warn ", BLOCKING: "BLOCK"}
 

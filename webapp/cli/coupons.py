@@ -22,6 +22,7 @@ from webapp.cli.base import (
 )
 from webapp.cli.checks import check, publish
 from webapp.cli.drops import rehearse_coupon
+from webapp.cli.waves import waves
 from webapp.models import AMOUNT, CLOSED, DRAFT, GIFT, LIVE, PAUSED, PERCENT, WORDS, Coupon
 from webapp.sale import claims, redeeming
 from webapp.sale.codes import grouped
@@ -43,6 +44,7 @@ coupons = Group(
 )
 coupons.add_command(check)
 coupons.add_command(rehearse_coupon)
+coupons.add_command(waves)
 
 
 @coupons.command("create")
@@ -218,6 +220,7 @@ def _facts(coupon: Coupon) -> dict[str, object]:
         "benefit": _given(coupon),
         "min amount": coupon.min_available_amount,
         "standby": coupon.standby_limit,
+        "waves of": coupon.campaign_id or "-",
         "rehearsal": "yes" if coupon.rehearsal else "no",
     }
 

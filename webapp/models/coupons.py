@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Row, String
+from sqlalchemy import BigInteger, CheckConstraint, Index, Row, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.models.columns import NEVER_REUSED, Id, Identifier, UTCDateTime, utcnow
@@ -31,6 +31,9 @@ class Coupon(Base):
     `standby_limit` is the most people in standby among whom a click still gets a place when the coupons are gone.
     `audience` says who may have it: everybody, who is on its list (the uploads that count), or who has one of its
     `grades` (with commas between). `audience_version` rises with every change of either.
+    `campaign_id` is the id of the first wave, in all waves of a campaign; None in a coupon without waves. With
+    `one_per_campaign` nobody gets more than one over all waves. With `rolls_over` what is left of a wave goes to the
+    next: `rolled_out` is how many went, None until it is decided, and `rolled_in` how many came.
     """
 
     __tablename__ = "coupons"
@@ -43,6 +46,7 @@ class Coupon(Base):
         CheckConstraint("status IN ('draft', 'live', 'paused', 'closed')", name="status"),
         Index("ix_coupons_issue_end_at", "issue_end_at"),
         Index("ix_coupons_issue_start_at", "issue_start_at"),
+        Index("ix_coupons_campaign_id", "campaign_id"),
         NEVER_REUSED,
     )
 
@@ -72,6 +76,11 @@ class Coupon(Base):
     audience_version: Mapped[int] = mapped_column(BigInteger, default=0)
     # The last issue before the audience changed: up to it the audit judges nobody by the present audience.
     audience_after: Mapped[int] = mapped_column(BigInteger, default=0)
+    campaign_id: Mapped[int | None] = mapped_column(BigInteger)
+    one_per_campaign: Mapped[bool] = mapped_column(default=False, server_default=false())
+    rolls_over: Mapped[bool] = mapped_column(default=False, server_default=false())
+    rolled_in: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    rolled_out: Mapped[int | None] = mapped_column(BigInteger)
     rehearsal: Mapped[bool] = mapped_column(default=False)
     # The name of a row of `pictures`. No foreign key: its check would wait for a coupon's row that others hold.
     picture: Mapped[str | None] = mapped_column(Identifier(PICTURE_NAME_LENGTH))

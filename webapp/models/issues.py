@@ -22,10 +22,13 @@ class CouponIssue(Base):
         UniqueConstraint("code"),
         Index("ix_coupon_issues_coupon_id_ticket_number", "coupon_id", "ticket_number"),
         Index("ix_coupon_issues_user_id", "user_id"),
+        # And of one a person over all waves of a campaign: campaign_id is None where each wave may give one.
+        Index("uq_coupon_issues_campaign", "campaign_id", "user_id", unique=True),
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     coupon_id: Mapped[int] = mapped_column(ForeignKey("coupons.id"))
+    campaign_id: Mapped[int | None] = mapped_column(BigInteger)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     ticket_number: Mapped[int] = mapped_column(BigInteger)
     epoch: Mapped[int]

@@ -18,7 +18,7 @@ from webapp.models import DRAFT, PAUSED, Coupon, CouponRow, LineEvent, utcnow
 from webapp.sale.audience import outsiders_among
 from webapp.sale.bells import ring_if_waiting
 from webapp.sale.codes import new_codes
-from webapp.sale.eligibility import barred_among, holders_among, rejected_among
+from webapp.sale.eligibility import barred_among, holders_among, holders_elsewhere, rejected_among
 from webapp.sale.locking import CouponLock, locked_coupon
 from webapp.sale.records import policy_of
 from webapp.sale.setting_aside import set_aside, set_members_aside
@@ -141,7 +141,8 @@ def _decide(lock: CouponLock, head: Head, *, trusting: bool) -> _Batch:
     ids = [user_id for user_id in users.values() if user_id is not None]
     remaining = BATCH if coupon.total_quantity is None else coupon.total_quantity - coupon.issued_quantity
     trusted = trusting and len(head.tickets) <= remaining and not any(map(_is_given_up, users))
-    barred = outsiders_among(connection, coupon, ids) | barred_among(connection, ids, all_rules=not trusted)
+    barred = outsiders_among(connection, coupon, ids) | holders_elsewhere(connection, coupon, ids)
+    barred |= barred_among(connection, ids, all_rules=not trusted)
     decided = _decided_among(lock, users, look_for_holders=bool(barred) or not trusted)
     codes, now, batch = iter(new_codes(len(head.tickets))), utcnow(), _Batch(strangers=head.malformed)
     batch.full = len(head.tickets) + len(head.malformed) == BATCH
@@ -205,7 +206,7 @@ def _write(lock: CouponLock, head: Head, batch: _Batch) -> int:
     connection, coupon = lock.connection, lock.coupon
     issued = int(coupon.issued_quantity) + len(batch.issues)
     if batch.issues:
-        _insert_issues(connection, coupon.id, head.epoch, batch.issues)
+        _insert_issues(connection, coupon, head.epoch, batch.issues)
     _write_events(connection, coupon.id, batch.events)
     connection.execute(
         update(Coupon)
@@ -234,7 +235,7 @@ def _write_events(connection: Connection, coupon_id: int, events: list[dict[str,
 
 
 def _insert_issues(
-    connection: Connection, coupon_id: int, epoch: int, issues: list[tuple[int, int, str]]
+    connection: Connection, coupon: CouponRow, epoch: int, issues: list[tuple[int, int, str]]
 ) -> None:
     """Insert all of them in one statement.
 
@@ -242,8 +243,9 @@ def _insert_issues(
     driver takes longer to escape six values a row than the database takes to insert it (`make bench ARGS=admission`).
     """
     now, mark = f"{utcnow():%Y-%m-%d %H:%M:%S.%f}", "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    rows = [f"({coupon_id:d},{user:d},{number:d},{epoch:d},{mark},'{now}')" for user, number, _ in issues]
-    columns = "coupon_id, user_id, ticket_number, epoch, code, issued_at"
+    of = f"{coupon.id:d},{coupon.campaign_id:d}" if coupon.one_per_campaign else f"{coupon.id:d},NULL"
+    rows = [f"({of},{user:d},{number:d},{epoch:d},{mark},'{now}')" for user, number, _ in issues]
+    columns = "coupon_id, campaign_id, user_id, ticket_number, epoch, code, issued_at"
     codes = tuple(code for _, _, code in issues)
     connection.exec_driver_sql(f"INSERT INTO coupon_issues ({columns}) VALUES {','.join(rows)}", codes)
 

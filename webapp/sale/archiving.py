@@ -5,31 +5,31 @@ from sqlalchemy import update
 
 from webapp.models import CLOSED, DRAFT, Coupon, CouponRow, utcnow
 from webapp.sale.coupons import InvalidField
-from webapp.sale.locking import locked_coupon
+from webapp.sale.waves import locked_waves
 
 
 def archive(coupon_id: int, *, by: int | None) -> None:
-    """Take a coupon out of the lists, under its lock; people who hold it keep it, and nobody can change it.
+    """Take a coupon out of the lists, with all waves of its campaign, under their locks.
 
-    `by` is the operator, None for a command. A repeat changes nothing. Raises LookupError for an unknown coupon, and
-    InvalidField for one that people can still get.
+    People who hold it keep it, and nobody can change it. `by` is the operator, None for a command. A repeat changes
+    nothing. Raises LookupError for an unknown coupon, and InvalidField for one that people can still get.
     """
-    with locked_coupon(coupon_id) as lock:
-        if lock.coupon is None:
-            raise LookupError(coupon_id)
-        if not can_be_archived(lock.coupon):
+    with locked_waves(coupon_id) as (lock, rows):
+        if not all(map(can_be_archived, rows)):
             raise InvalidField("status", _("People can still get this coupon. Close it first."))
-        now = {"archived_at": lock.coupon.archived_at or utcnow()}
-        lock.connection.execute(update(Coupon).where(Coupon.id == coupon_id).values(**now))
+        ids = [row.id for row in rows if row.archived_at is None]
+        lock.connection.execute(update(Coupon).where(Coupon.id.in_(ids)).values(archived_at=utcnow()))
         lock.commit()
 
 
 def unarchive(coupon_id: int, *, by: int | None) -> None:
-    """Put a coupon into the lists again, as it was; a repeat changes nothing. Raises LookupError."""
-    with locked_coupon(coupon_id) as lock:
-        if lock.coupon is None:
-            raise LookupError(coupon_id)
-        lock.connection.execute(update(Coupon).where(Coupon.id == coupon_id).values(archived_at=None))
+    """Put a coupon into the lists again, as it was, with all waves of its campaign. A repeat changes nothing.
+
+    Raises LookupError.
+    """
+    with locked_waves(coupon_id) as (lock, rows):
+        ids = [row.id for row in rows]
+        lock.connection.execute(update(Coupon).where(Coupon.id.in_(ids)).values(archived_at=None))
         lock.commit()
 
 

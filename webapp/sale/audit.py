@@ -15,6 +15,7 @@ from webapp.models import Coupon
 from webapp.sale.audit_audience import audience_checks
 from webapp.sale.audit_checks import ADMISSION, Check, checks_of
 from webapp.sale.audit_facts import facts_of
+from webapp.sale.audit_waves import wave_checks
 from webapp.sale.locking import locked_coupon
 from webapp.sale.outcomes import Refused
 from webapp.stores.sql import db
@@ -57,4 +58,5 @@ def _audit(coupon_id: int) -> Report:
     # A list may be long, and nobody has to wait while it is read.
     with db.engine.connect() as connection:
         coupon = connection.execute(select(Coupon).where(Coupon.id == coupon_id)).one()
-        return Report((*checks_of(facts), *audience_checks(connection, coupon)))
+        more = (*audience_checks(connection, coupon), *wave_checks(connection, coupon))
+        return Report((*checks_of(facts), *more))

@@ -16,6 +16,7 @@ OWN = frozenset(
     {
         *("id", "created_at", "archived_at", "status", "rehearsal"),
         *("issue_start_at", "issue_end_at", "valid_until"),
+        *("campaign_id", "one_per_campaign", "rolls_over", "rolled_in", "rolled_out"),
         *("issued_quantity", "epoch", "epoch_mark", "revision", "last_number", "audience_after"),
     }
 )
@@ -35,7 +36,7 @@ def duplicate_coupon(
         with locked_coupon(coupon_id) as lock:
             if lock.coupon is None:
                 raise LookupError(coupon_id)
-            made = _copy(lock, _values(lock.coupon, opens_at, closes_at))
+            made = insert_copy(lock, _values(lock.coupon, opens_at, closes_at))
             if sent:
                 record(lock.connection, sent, made)
             lock.commit()
@@ -47,19 +48,24 @@ def duplicate_coupon(
 
 
 def _values(coupon: CouponRow, opens_at: datetime, closes_at: datetime) -> dict[str, Any]:
-    taken = {name: value for name, value in coupon._mapping.items() if name not in OWN}
     until = coupon.valid_until
-    own = {
-        "status": DRAFT,
-        "issue_start_at": opens_at,
-        "issue_end_at": closes_at,
-        "valid_until": until and closes_at + (until - coupon.issue_end_at),
-    }
+    return draft_like(
+        coupon,
+        issue_start_at=opens_at,
+        issue_end_at=closes_at,
+        valid_until=until and closes_at + (until - coupon.issue_end_at),
+    )
+
+
+def draft_like(coupon: CouponRow, **own: Any) -> dict[str, Any]:
+    """Return the columns of a draft like the coupon, but for what is its own. Raises InvalidField."""
+    taken = {name: value for name, value in coupon._mapping.items() if name not in OWN}
     judged = {name: value for name, value in (taken | own).items() if name in FIELDS}
-    return taken | new_row(judged)
+    return taken | new_row(judged | {"status": DRAFT})
 
 
-def _copy(lock: CouponLock, values: dict[str, Any]) -> int:
+def insert_copy(lock: CouponLock, values: dict[str, Any]) -> int:
+    """Insert a row with the texts of the locked coupon, and return its id."""
     made = int(lock.connection.execute(insert(Coupon).values(**values)).lastrowid)
     for copy in COPIES:
         copy(lock.connection, lock.coupon.id, made)

@@ -9,10 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
-from webapp.models import CouponIssue, LineEvent, User
+from webapp.models import CouponIssue, CouponRow, LineEvent, User
 
 IDS: Any = bindparam("ids", expanding=True, literal_execute=True)
 """User ids in an IN; they are integers, and written into the statement as they are."""
+
+OTHER_WAVE = "has one of another wave"
+"""The reason of a rejection, as `line_events` and the results keep it."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,21 @@ def holders_among(connection: Connection, coupon_id: int, ids: Collection[int]) 
         {"ids": list(ids)},
     )
     return {user_id: (number, code) for user_id, number, code in rows}
+
+
+def holders_elsewhere(connection: Connection, coupon: CouponRow, ids: Collection[int]) -> dict[int, str]:
+    """Return the users who hold one of another wave of a campaign that gives one each, with the reason, by user id.
+
+    The unique index on campaign and user stands behind it. A coupon without waves asks nothing.
+    """
+    if not coupon.one_per_campaign:
+        return {}
+    held = select(CouponIssue.user_id).where(
+        CouponIssue.campaign_id == coupon.campaign_id,
+        CouponIssue.user_id.in_(IDS),
+        CouponIssue.coupon_id != coupon.id,
+    )
+    return dict.fromkeys(connection.scalars(held, {"ids": list(ids)}), OTHER_WAVE)
 
 
 def rejected_among(

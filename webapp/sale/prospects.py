@@ -9,12 +9,13 @@ from typing import Any
 from flask import current_app
 from sqlalchemy import func, select
 
-from webapp.models import DRAFT, Coupon, User
+from webapp.models import DRAFT, Coupon, CouponRow, User
 from webapp.sale.audience import count_outsiders, names_anybody
 from webapp.sale.benefit import most_worth
 from webapp.sale.capacity import Plan, plan
 from webapp.sale.condition import Probed, probed
 from webapp.sale.content import Content, content_of
+from webapp.sale.waves import total_of, waves_of
 from webapp.stores.script_redis import line_redis
 from webapp.stores.sql import db
 
@@ -58,11 +59,21 @@ class Prospect:
         """What its page says, by language."""
         return content_of(self.coupon)
 
+    @cached_property
+    def waves(self) -> list[CouponRow]:
+        """All waves of the campaign, which go live together; the coupon alone when it has none."""
+        return waves_of(self.coupon)
+
     @property
-    def most_issued(self) -> int | None:
-        """How many coupons can go out at most; None when only the number of people limits it."""
+    def quota(self) -> int | None:
+        """How many coupons can go out in one rush; None when only the number of people limits it."""
         quota: int | None = self.coupon.total_quantity
         return quota
+
+    @property
+    def most_issued(self) -> int | None:
+        """How many coupons can go out at most, over all waves; None when only the number of people limits it."""
+        return total_of(self.waves)
 
     @property
     def most_cost(self) -> int | None:
@@ -85,7 +96,7 @@ class Prospect:
     def people(self) -> int:
         if self.rush.people is not None:
             return self.rush.people
-        wanted = self.reach if self.most_issued is None else min(self.reach, 2 * self.most_issued)
+        wanted = self.reach if self.quota is None else min(self.reach, 2 * self.quota)
         return max(1, wanted)
 
     @property
@@ -99,7 +110,7 @@ class Prospect:
     @cached_property
     def plan(self) -> Plan:
         """What the rush costs this installation, with everything on the cores of this host."""
-        quota = self.people if self.most_issued is None else self.most_issued
+        quota = self.people if self.quota is None else self.quota
         processes = current_app.config["WEB_CONCURRENCY"]
         return plan(self.people, self.seconds, quota=quota, cores=self.cores, processes=processes)
 

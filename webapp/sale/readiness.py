@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 
 import redis
@@ -17,10 +16,11 @@ from webapp.sale import rehearsing
 from webapp.sale.benefit import Message
 from webapp.sale.condition import CLOCK_MS, READ_ONLY, sql_apart_s, sql_condition, sweeper_lives, workers
 from webapp.sale.coupons import korean_time
+from webapp.sale.levels import BLOCKING, OK, WARNING, Finding, Found
 from webapp.sale.prospects import Prospect
+from webapp.sale.readiness_waves import waves_are_ready
 from webapp.stores.swallowed import swallow
 
-OK, WARNING, BLOCKING = "ok", "warning", "blocking"
 SOON, LONG, SHORT = timedelta(minutes=10), timedelta(days=90), timedelta(days=1)
 DEARER = 10
 """A campaign that can cost so many times as much as the dearest one before is asked about."""
@@ -38,31 +38,10 @@ NAMES: dict[str, Message] = {
 }
 UNFINISHED = re.compile(r"테스트|시험|임시|사본|복사|\b(?:test|draft|copy|todo|sample)\b", re.IGNORECASE)
 
-Found = tuple[str, Message]
-"""What a check has found: OK, WARNING or BLOCKING, and why, in words for people."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check has found; `check` is its name in a form and in a command."""
-
-    check: str
-    title: Message
-    level: str
-    words: Message
-
 
 def findings(prospect: Prospect) -> list[Finding]:
     """Return what each check finds, in the order of CHECKS. A store that is away blocks, in words."""
     return [Finding(name, title, *_looked(look, prospect)) for name, title, look in CHECKS]
-
-
-def blocking(found: list[Finding]) -> list[Finding]:
-    return [finding for finding in found if finding.level == BLOCKING]
-
-
-def warnings(found: list[Finding]) -> list[Finding]:
-    return [finding for finding in found if finding.level == WARNING]
 
 
 def _looked(look: Callable[[Prospect], Found], prospect: Prospect) -> Found:
@@ -321,6 +300,7 @@ def _capacity(prospect: Prospect) -> Found:
 CHECKS: list[tuple[str, Message, Callable[[Prospect], Found]]] = [
     ("period", _("Period"), _period),
     ("quota", _("Quota"), _quota),
+    ("waves", _("Waves"), waves_are_ready),
     ("validity", _("Validity"), _validity),
     ("title", _("Title"), _title),
     ("content", _("Content"), _content),

@@ -14,10 +14,11 @@ from wtforms.validators import NumberRange, Optional
 
 from webapp.models import DRAFT, Coupon
 from webapp.sale.coupons import InvalidField
-from webapp.sale.going_live import ChangedMeanwhile, NotReady, go_live, terms_of
+from webapp.sale.going_live import ChangedMeanwhile, NotReady, go_live, seen_of
+from webapp.sale.levels import Finding, blocking
 from webapp.sale.outcomes import Refused
 from webapp.sale.prospects import MOST_PEOPLE, MOST_RUSH_S, Prospect, Rush
-from webapp.sale.readiness import Finding, blocking, findings
+from webapp.sale.readiness import findings
 from webapp.stores.swallowed import swallow
 from webapp.web.admin.coupons import COUPON, SAVED_ONLY, asked_coupon
 from webapp.web.admin.forms import CouponForm, WholeNumber, seen_texts, write_seen
@@ -100,9 +101,9 @@ def _page(
         coupon=coupon,
         is_draft=coupon.status == DRAFT,
         found=found or findings(prospect),
-        seen=write_seen(terms_of(coupon)),
+        seen=write_seen(seen_of(coupon, prospect.waves)),
         refusal=refusal,
         confirmed=confirmed,
         form=form,
-        names={each.name: each.label.text for each in CouponForm(formdata=None)},
+        names={each.name: each.label.text for each in CouponForm(formdata=None)} | {"waves": _("Waves")},
     )

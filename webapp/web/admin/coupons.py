@@ -1,5 +1,6 @@
 """The pages on which operators create, change and watch coupons."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import redis
@@ -8,13 +9,13 @@ from flask_babel import gettext
 from flask_babel import lazy_gettext as _
 from flask_login import current_user
 from flask_wtf import FlaskForm
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from werkzeug.wrappers import Response
 from wtforms import Field
 
 from webapp.line.line import Line
 from webapp.line.types import Gate, Policy
-from webapp.models import DRAFT, LIVE, Coupon, LineEvent, utcnow
+from webapp.models import DRAFT, LIVE, Coupon, CouponRow, LineEvent, utcnow
 from webapp.sale.archiving import can_be_archived
 from webapp.sale.coupons import (
     STEPS,
@@ -29,6 +30,7 @@ from webapp.sale.coupons import (
 from webapp.sale.outcomes import Refused
 from webapp.sale.records import policy_of, state_at
 from webapp.sale.submissions import SentBefore, new_token
+from webapp.sale.waves import Campaign, campaigns_of
 from webapp.stores.script_redis import line_redis
 from webapp.stores.sql import db
 from webapp.stores.swallowed import swallow
@@ -50,21 +52,24 @@ def index() -> str:
     page = min(max(1, request.args.get("page", 1, type=int)), LAST_PAGE)
     archived = "archived" in request.args
     shown = Coupon.archived_at.is_not(None) if archived else Coupon.archived_at.is_(None)
+    # The first wave stands for its campaign.
+    campaigns = or_(Coupon.campaign_id.is_(None), Coupon.campaign_id == Coupon.id)
     newest = (
         select(Coupon)
-        .where(shown)
+        .where(shown, campaigns)
         .order_by(Coupon.id.desc())
         .offset((page - 1) * PER_PAGE)
         .limit(PER_PAGE + 1)
     )
     # One row more than is shown tells whether there is another page.
     coupons = list(db.session.scalars(newest))
-    gates = _gates(coupons[:PER_PAGE])
+    rows = campaigns_of(coupons[:PER_PAGE])
+    gates = _gates([wave for campaign in rows for wave in campaign.waves])
     return render_template(
         "admin/index.html",
-        rows=[(coupon, (gates or {}).get(coupon.id)) for coupon in coupons[:PER_PAGE]],
+        rows=[(campaign, _waiting(campaign, gates or {})) for campaign in rows],
         line_answers=gates is not None,
-        total=db.session.scalar(select(func.count(Coupon.id)).where(shown)),
+        total=db.session.scalar(select(func.count(Coupon.id)).where(shown, campaigns)),
         archived=archived,
         in_archive=archived
         or db.session.scalar(select(Coupon.archived_at.is_not(None)).where(~shown).limit(1)),
@@ -168,7 +173,13 @@ def _page(coupon: Coupon, *, edit: EditCoupon | None = None, quota_form: QuotaFo
     )
 
 
-def _gates(coupons: list[Coupon]) -> dict[int, Gate] | None:
+def _waiting(campaign: Campaign, gates: dict[int, Gate]) -> int | None:
+    """Return how many wait in the lines of a campaign; None when no line of it is open."""
+    known = [gates[wave.id].waiting for wave in campaign.waves if wave.id in gates]
+    return sum(known) if known else None
+
+
+def _gates(coupons: Sequence[Coupon | CouponRow]) -> dict[int, Gate] | None:
     """Return the gates by coupon id, without those that are missing or of the past; None when Redis does not answer.
 
     Looking begins no epoch.
@@ -186,10 +197,10 @@ def _rules(policy: Policy) -> tuple[str, int | None, int, int, int]:
 
 
 @bp.app_template_filter()
-def phase(coupon: Coupon) -> str:
+def phase(coupon: Coupon | CouponRow) -> str:
     """Return the status, or for a live coupon the state that follows from it now."""
     if coupon.status != LIVE:
-        return coupon.status
+        return str(coupon.status)
     state = state_at(coupon, utcnow())
     return "ended" if state == "closed" else state
 

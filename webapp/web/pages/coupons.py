@@ -1,5 +1,6 @@
 """The list of coupons, and one page for every state of one coupon."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,6 +18,7 @@ from webapp.sale.coupons import coupon_by_id
 from webapp.sale.held import Held
 from webapp.sale.outcomes import LineStatus, Refused, Ticket
 from webapp.sale.records import state_at
+from webapp.sale.waves import Place, place_of, places_of, wave_held
 from webapp.stores.sql import db
 from webapp.web.addresses import COUPON, safe_next
 from webapp.web.pages.tickets import presented_refusal, receipt_for, ticket_of
@@ -46,6 +48,7 @@ class Offer(Worth):
     standby_limit: int
     picture: str | None
     preview: bool = False
+    place: Place | None = None
 
     @property
     def over(self) -> bool:
@@ -69,13 +72,16 @@ def show(coupon_id: int) -> str:
     serving = claims.line_status(coupon_id)
     ticket, mine = _own(coupon_id) if current_user.is_authenticated else (None, None)
     notice = request.args.get("notice")
-    excluded = (ticket is None or ticket.state == "none") and _is_excluded(coupon)
+    place, new = place_of(coupon), ticket is None or ticket.state == "none"
+    elsewhere = wave_held(coupon, current_user.id) if new and current_user.is_authenticated else None
+    excluded = elsewhere is not None or (new and _is_excluded(coupon))
     return render_template(
         "coupons/show.html",
-        offer=offer_of(coupon, serving.state, serving.issued),
+        offer=offer_of(coupon, serving.state, serving.issued, place=place),
         said=said_in(str(get_locale()), content_of(coupon)),
         ticket=ticket,
         excluded=excluded,
+        elsewhere=elsewhere,
         held=mine,
         last_issued=held.last_issued(coupon_id) if ticket and ticket.state == "sold_out" else None,
         line=serving,
@@ -135,14 +141,28 @@ def _listed() -> dict[str, list[Offer]]:
     }
     db.session.close()  # the next step may look the visitor up, which takes a connection of its own
     shown: dict[int, str] = {coupon.id: name for name, coupons in found.items() for coupon in coupons}
+    listed = {
+        name: [coupon for coupon in found[name] if shown[coupon.id] == name]
+        for name in ("open", "coming", "ended")
+    }
+    places = _places(coupon for coupons in listed.values() for coupon in coupons)
     return {
         name: [
-            offer_of(coupon, state_at(coupon, now), coupon.issued_quantity)
+            offer_of(coupon, state_at(coupon, now), coupon.issued_quantity, place=places.get(coupon.id))
             for coupon in coupons
-            if shown[coupon.id] == name
+            if coupon.campaign_id is None or coupon.id in places
         ]
-        for name, coupons in found.items()
+        for name, coupons in listed.items()
     }
+
+
+def _places(coupons: Iterable[Coupon]) -> dict[int, Place]:
+    """Return, by id, the one wave of each campaign that stands for it: the first of these, and which wave it is."""
+    first: dict[int, Coupon] = {}
+    for coupon in coupons:
+        if coupon.campaign_id is not None:
+            first.setdefault(coupon.campaign_id, coupon)
+    return places_of(first.values())
 
 
 def _shown(*conditions: ColumnElement[bool]) -> Select[Coupon]:
@@ -151,7 +171,9 @@ def _shown(*conditions: ColumnElement[bool]) -> Select[Coupon]:
     return select(Coupon).where(*visible, *conditions).execution_options(populate_existing=True)
 
 
-def offer_of(coupon: Coupon, state: str, issued: int, *, preview: bool = False) -> Offer:
+def offer_of(
+    coupon: Coupon, state: str, issued: int, *, preview: bool = False, place: Place | None = None
+) -> Offer:
     """Return a coupon as people see it in that state of its line."""
     quota = coupon.total_quantity
     return Offer(
@@ -168,6 +190,7 @@ def offer_of(coupon: Coupon, state: str, issued: int, *, preview: bool = False) 
         # `quota` is of SQL and `issued` of Redis, so they may be of different moments.
         picture=coupon.picture,
         preview=preview,
+        place=place,
         left=None if quota is None else max(0, quota - issued),
         standby_limit=coupon.standby_limit,
     )

@@ -6,6 +6,7 @@ from flask_babel import get_locale
 from webapp.sale.content import content_of, said_in
 from webapp.sale.coupons import coupon_by_id
 from webapp.sale.previews import STATES, preview, read_preview
+from webapp.sale.waves import place_of
 from webapp.web.pages.coupons import offer_of
 from webapp.web.security import KEPT_BY_NOBODY
 
@@ -24,7 +25,7 @@ def show() -> Response:
     seen = preview(coupon, state if state in STATES else "scheduled")
     page = render_template(
         "coupons/show.html",
-        offer=offer_of(coupon, seen.line.state, seen.line.issued, preview=True),
+        offer=offer_of(coupon, seen.line.state, seen.line.issued, preview=True, place=place_of(coupon)),
         said=said_in(str(get_locale()), content_of(coupon)),
         signed_in=seen.signed_in,
         ticket=seen.ticket,
