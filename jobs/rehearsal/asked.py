@@ -1,6 +1,7 @@
 """A rehearsal that an operator asked for, in a process of its own.
 
-The sweeper starts it with the id of the rehearsal, and ends it with SIGTERM. However it ends, it leaves nothing but its row and its report.
+The sweeper starts it with the id of the rehearsal, and ends it with SIGTERM. However it ends, it leaves nothing but
+its row and its report.
 """
 
 import logging
