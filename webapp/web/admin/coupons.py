@@ -63,16 +63,18 @@ def index() -> str:
     )
     # One row more than is shown tells whether there is another page.
     coupons = list(db.session.scalars(newest))
+    total = db.session.scalar(select(func.count(Coupon.id)).where(shown, campaigns))
+    in_archive = archived or db.session.scalar(select(Coupon.archived_at.is_not(None)).where(~shown).limit(1))
+    db.session.close()  # a request has one connection at a time
     rows = campaigns_of(coupons[:PER_PAGE])
     gates = _gates([wave for campaign in rows for wave in campaign.waves])
     return render_template(
         "admin/index.html",
         rows=[(campaign, _waiting(campaign, gates or {})) for campaign in rows],
         line_answers=gates is not None,
-        total=db.session.scalar(select(func.count(Coupon.id)).where(shown, campaigns)),
+        total=total,
         archived=archived,
-        in_archive=archived
-        or db.session.scalar(select(Coupon.archived_at.is_not(None)).where(~shown).limit(1)),
+        in_archive=in_archive,
         newer=page - 1,
         older=page + 1 if len(coupons) > PER_PAGE else None,
     )
