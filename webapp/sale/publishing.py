@@ -122,7 +122,7 @@ def reconcile(coupon_id: int) -> None:
             raise Refused("not_found")
         if not line.is_open():
             _skip_epochs(lock)
-        elif not _is_copy(line, lock):
+        elif not _make_copy(line, lock):
             line.end_epoch()
         lock.commit()
     publish(coupon_id)
@@ -135,8 +135,8 @@ def _skip_epochs(lock: CouponLock) -> None:
     lock.connection.execute(update(Coupon).where(Coupon.id == lock.coupon.id).values(skipped))
 
 
-def _is_copy(line: Line, lock: CouponLock) -> bool:
-    """Return whether the open gate and its results are a copy of SQL, once results that SQL contradicts are gone."""
+def _make_copy(line: Line, lock: CouponLock) -> bool:
+    """Take away results that SQL contradicts, and return whether the open gate is a copy of SQL then."""
     gate = line.gate()
     if gate is None or not _fits(gate, lock):
         return False

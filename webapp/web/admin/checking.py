@@ -7,7 +7,6 @@ import redis
 from flask import flash, redirect, render_template, request, url_for
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _
-from flask_login import current_user
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms.validators import NumberRange, Optional
@@ -20,7 +19,7 @@ from webapp.sale.outcomes import Refused
 from webapp.sale.prospects import MOST_PEOPLE, MOST_RUSH_S, Prospect, Rush
 from webapp.sale.readiness import findings
 from webapp.stores.swallowed import swallow
-from webapp.web.admin.coupons import COUPON, SAVED_ONLY, asked_coupon
+from webapp.web.admin.coupons import COUPON, SAVED_ONLY, asked_coupon, operator_id
 from webapp.web.admin.forms import CouponForm, WholeNumber, seen_texts, write_seen
 from webapp.web.admin.guard import bp
 
@@ -68,7 +67,7 @@ def check_and_go_live(coupon_id: int) -> Response | tuple[str, int]:
     seen = seen_texts(request.form.get("seen"))
     try:
         now_live = go_live(
-            asked_coupon(coupon_id).id, by=current_user.id, seen=seen, confirmed=confirmed, rush=form.rush()
+            asked_coupon(coupon_id).id, by=operator_id(), seen=seen, confirmed=confirmed, rush=form.rush()
         )
         flash(gettext("It is live.") if now_live else gettext("It had gone live already."))
     except (redis.RedisError, Refused) as error:

@@ -3,7 +3,6 @@
 from flask import flash, redirect, render_template, url_for
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _
-from flask_login import current_user
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms import BooleanField, HiddenField
@@ -14,7 +13,7 @@ from webapp.sale import rehearsing
 from webapp.sale.coupons import InvalidField
 from webapp.sale.rehearsing import UnderWay
 from webapp.sale.submissions import Sent, SentBefore, new_token
-from webapp.web.admin.coupons import COUPON, asked_coupon
+from webapp.web.admin.coupons import COUPON, asked_coupon, operator_id
 from webapp.web.admin.forms import WholeNumber
 from webapp.web.admin.guard import bp
 
@@ -51,7 +50,7 @@ def rehearse(coupon_id: int) -> Response | tuple[str, int]:
         try:
             rehearsing.ask(
                 coupon_id,
-                by=current_user.id,
+                by=operator_id(),
                 people=form.people.data,
                 seconds=form.seconds.data or 0,
                 although_near=form.although_near.data,
@@ -73,7 +72,7 @@ def rehearse(coupon_id: int) -> Response | tuple[str, int]:
 @bp.post(f"{REHEARSE}/stop")
 def stop_rehearsal(coupon_id: int) -> Response:
     asked_coupon(coupon_id)
-    if not rehearsing.stop(coupon_id, by=current_user.id):
+    if not rehearsing.stop(coupon_id, by=operator_id()):
         flash(gettext("It was over already."))
     return _back(coupon_id)
 
