@@ -46,14 +46,14 @@ simulate: $(DEV_INSTALLED) ## Step everything through faults, STEPS in all from 
 	@sh deploy/test_setup.sh
 	@$(BIN)/python -m tests.simulation.play $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED)) $(if $(DATABASE),--database $(DATABASE))
 
-mutants: $(DEV_INSTALLED) ## Take out one guard after the other, see that the simulation catches it, and write the table (STEPS)
+mutants: $(DEV_INSTALLED) ## Take out one guard after the other, see that the simulation catches it, and write the table (STEPS; ONLY=clock for some)
 	@sh deploy/test_setup.sh
-	@$(BIN)/python -m tests.simulation.mutants.run $(if $(STEPS),--steps $(STEPS))
+	@$(BIN)/python -m tests.simulation.mutants.run $(if $(STEPS),--steps $(STEPS)) $(if $(ONLY),--only "$(ONLY)")
 
 screenshots: $(DEV_INSTALLED) ## Take pictures of every state of the pages, into build/pages, and some into docs/pages
 	@sh deploy/test_setup.sh
 	@rm -rf build/pages && mkdir -p build/pages
-	@SCREENSHOTS_DIR=build/pages $(BIN)/python -m pytest tests/browser/test_states.py $(ARGS)
+	@SCREENSHOTS_DIR=build/pages $(BIN)/python -m pytest tests/browser/test_states.py tests/browser/test_jobs.py tests/browser/test_jobs_of_a_sale.py $(ARGS)
 	@$(BIN)/python -m tests.browser.pictures build/pages
 
 $(INSTALLED):

@@ -6,17 +6,23 @@ from collections.abc import Callable, Iterable
 from bench import (
     admission,
     balance,
+    board,
     claims,
+    console,
     costs,
     drop,
     edge,
+    exports,
     growth,
     http,
     lists,
+    log,
     memory,
+    nodes,
     page,
     planned,
     polls,
+    pools,
     worker_class,
 )
 from bench.measure import Table
@@ -24,9 +30,15 @@ from bench.stage import Stage, stage
 
 BENCHMARKS: dict[str, Callable[[Stage], Iterable[Table | str]]] = {
     "claims": claims.run,
+    "nodes": nodes.run,
+    "board": board.run,
     "polls": polls.run,
     "admission": admission.run,
     "lists": lists.run,
+    "pools": pools.run,
+    "exports": exports.run,
+    "log": log.run,
+    "console": console.run,
     "memory": memory.run,
     "growth": growth.run,
     "costs": costs.run,
@@ -36,7 +48,7 @@ BENCHMARKS: dict[str, Callable[[Stage], Iterable[Table | str]]] = {
     "drop": drop.run,
     "planned": planned.run,
 }
-WITH_WRK = {"claims", "lists", "polls", "edge", "growth", "costs", "worker_class"}
+WITH_WRK = {"claims", "nodes", "board", "lists", "polls", "edge", "growth", "costs", "worker_class"}
 
 
 def main() -> None:

@@ -49,9 +49,12 @@ def admit_in_batches(stage: Stage, users: list[int], size: int) -> float:
         admission.BATCH = BATCHES[0]
 
 
-def admit(stage: Stage, users: list[int]) -> float:
-    """Fill a line, admit it all, and return the tickets a second."""
+def admit(
+    stage: Stage, users: list[int], *, prepare: Callable[[int], None] = lambda _coupon_id: None
+) -> float:
+    """Fill the line of a coupon that was prepared, admit it all, and return the tickets a second."""
     coupon_id = stage.coupon()
+    prepare(coupon_id)
     wait_in_line(coupon_id, users)
     start = time.perf_counter()
     while Line(line_redis(), coupon_id).set_bell():

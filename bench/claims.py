@@ -17,7 +17,8 @@ from webapp.stores.script_redis import line_redis, script
 PEOPLE = 50_000
 WORKERS = 2
 SECONDS = 4
-SCRIPTS = 50_000
+CLICKS = (1, 4, 16, 64, 128, 256)
+MOST_CALLS, LEAST_CALLS = 50_000, 2_000
 ROUNDS = 5
 SERVERS = {
     "empty WSGI answer": ("bench.apps:empty_wsgi", 200),
@@ -52,22 +53,25 @@ def run(stage: Stage) -> list[Table]:
         for name, (application, expected) in SERVERS.items():
             port = running.enter_context(stage.server(application, workers=WORKERS))
             subjects[name] = partial(claims.a_second, port, expected)
-        if shutil.which("redis-benchmark"):
-            subjects["claim script, redis-benchmark"] = partial(scripts_a_second, stage)
         rows = interleaved(subjects, rounds=ROUNDS)
     title = f"Claims over HTTP, {WORKERS} gunicorn processes and the driver on one machine"
-    return [Table(title, "claims/s", rows)]
+    tables = [Table(title, "claims/s", rows)]
+    if shutil.which("redis-benchmark"):
+        batches = {f"{clicks} in a call": partial(numbers_a_second, stage, clicks) for clicks in CLICKS}
+        title = "Numbers of one coupon by redis-benchmark, without our processes, by the clicks in a call"
+        tables.append(Table(title, "numbers/s", interleaved(batches, rounds=ROUNDS)))
+    return tables
 
 
-def scripts_a_second(stage: Stage) -> float:
-    """Run the claim script for random users with redis-benchmark: the rate of Redis without our processes."""
-    coupon_id, redis = stage.coupon(), line_redis()
-    line = Line(redis, coupon_id)
+def numbers_a_second(stage: Stage, clicks: int) -> float:
+    """Run the claim script for random users with redis-benchmark, so many of them in a call."""
+    line = Line(line_redis(), stage.coupon())
     keys = line.claim_keys
-    sha = redis.script_load(script("claim")[0])
-    options = ["-p", stage.valkey.port, "-n", SCRIPTS, "-c", http.CONNECTIONS, "-r", 1_000_000_000, "--csv"]
-    args = ["__rand_int__", BELL_MS, BUCKET_MS]
+    sha = line.redis.script_load(script("claim")[0])
+    calls = max(MOST_CALLS // clicks, LEAST_CALLS)
+    options = ["-p", stage.valkey.port, "-n", calls, "-c", http.CONNECTIONS, "-r", 1_000_000_000, "--csv"]
+    args = [BELL_MS, BUCKET_MS, *["__rand_int__"] * clicks, line.redis.info("server")["run_id"]]
     command = ["redis-benchmark", *options, "EVALSHA", sha, len(keys), *keys, *args]
     out = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=True).stdout
     line.forget()
-    return float(out.splitlines()[-1].split(",")[1].strip('"'))
+    return clicks * float(out.splitlines()[-1].split(",")[1].strip('"'))

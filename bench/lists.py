@@ -1,14 +1,12 @@
 """A list of a million people: what its file takes to import, and the claim beside one for everybody."""
 
-import io
-import resource
 import time
 from collections.abc import Iterator
 from functools import partial
-from tempfile import TemporaryFile
 
 from bench import http
 from bench.claims import PEOPLE, FormClaims
+from bench.imports import read_file
 from bench.measure import Table, interleaved
 from bench.stage import Stage
 from webapp.line.line import Line
@@ -40,23 +38,16 @@ def run(stage: Stage) -> Iterator[Table | str]:
 def imported(stage: Stage) -> str:
     """Import a file of LISTED addresses, of which PEOPLE have an account, and say what it took."""
     coupon_id = stage.coupon()
-    with TemporaryFile() as file:
-        text = io.TextIOWrapper(file, newline="")
-        text.writelines(f"bench{number}@example.com\n" for number in range(LISTED))
-        text.detach()
-        before, began = _peak_mb(), time.perf_counter()
-        upload_id = uploads.begin(PEOPLE_FILE, coupon_id, "list.csv", by=None)
-        uploads.read(upload_id, PEOPLE_FILE, file)
-        read_s, grown = time.perf_counter() - began, _peak_mb() - before
+    read = read_file(PEOPLE_FILE, coupon_id, (f"bench{number}@example.com\n" for number in range(LISTED)))
     began = time.perf_counter()
-    lists.count_people(upload_id, replace=False, by=None)
+    lists.count_people(read.upload_id, replace=False, by=None)
     counted_s = time.perf_counter() - began
-    upload = uploads.upload_by_id(upload_id)
+    upload = uploads.upload_by_id(read.upload_id)
     assert upload is not None
     assert (upload.good, upload.known) == (LISTED, PEOPLE)
     return (
-        f"A file of {LISTED:,} lines on {stage.database}: read and checked in {read_s:.0f} s, "
-        f"counts {counted_s:.0f} s later; memory grew by {grown:.0f} MB\n"
+        f"A file of {LISTED:,} lines on {stage.database}: read and checked in {read.seconds:.0f} s, "
+        f"counts {counted_s:.0f} s later; memory grew by {read.grown_mb:.0f} MB\n"
     )
 
 
@@ -78,7 +69,3 @@ def claims_a_second(claims: FormClaims, port: int, *, listed: bool) -> float:
     assert after.last > 0, "nobody got a number"
     line.forget()
     return rate
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -19,9 +19,10 @@ def run(stage: Stage) -> list[Table]:
 
 def _bytes_a_ticket(stage: Stage, waiting: int) -> Figures:
     """Return by how much the server's memory grew a ticket; MEMORY USAGE of the keys would leave parts out."""
-    coupon_id, redis = stage.coupon(), line_redis()
-    before = redis.info("memory")["used_memory"]
+    coupon_id = stage.coupon()
+    line = Line(line_redis(), coupon_id)
+    before = line.redis.info("memory")["used_memory"]
     wait_in_line(coupon_id, list(range(FIRST_ID, FIRST_ID + waiting)))
-    grown = redis.info("memory")["used_memory"] - before
-    Line(redis, coupon_id).forget()
+    grown = line.redis.info("memory")["used_memory"] - before
+    line.forget()
     return Figures(f"{waiting:>9,} waiting", [grown / waiting])

@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -60,12 +60,19 @@ class Stage:
         return "MariaDB" if self.mariadb else "SQLite"
 
     @contextmanager
-    def server(self, application: str, *, workers: int, options: tuple[str, ...] = ()) -> Iterator[int]:
+    def server(
+        self,
+        application: str,
+        *,
+        workers: int,
+        options: tuple[str, ...] = (),
+        environ: Mapping[str, str] = {},
+    ) -> Iterator[int]:
         """Run gunicorn with our settings on a WSGI callable such as `wsgi:app`, and yield its port."""
         port = free_port()
         gunicorn = Path(sys.executable).with_name("gunicorn")
         command: list[str | Path] = [gunicorn, *options, "--graceful-timeout=1", application]
-        with self.process(command, PORT=str(port), WEB_CONCURRENCY=str(workers)):
+        with self.process(command, PORT=str(port), WEB_CONCURRENCY=str(workers), **environ):
             if not wait_until(lambda: _answers(port), wait_s=START_S):
                 raise RuntimeError(
                     f"{application} does not answer; its last words are in {self.directory}/log"

@@ -15,14 +15,14 @@ from sqlalchemy import select
 
 from webapp.accounts.passwords import hash_password
 from webapp.accounts.sessions import end_sessions
-from webapp.models import LIVE, OPERATOR, USER, Coupon, User, utcnow
+from webapp.models import LIVE, OWNER, USER, Coupon, User, utcnow
 from webapp.sale.coupons import create_coupon
 from webapp.stores.sql import db
 
 OPENS_IN = timedelta(minutes=2)
 LASTS = timedelta(hours=1)
 STILL_OPEN_FOR = timedelta(minutes=10)
-ACCOUNTS = {"demo@example.com": ("데모", USER), "operator@example.com": ("운영자", OPERATOR)}
+ACCOUNTS = {"demo@example.com": ("데모", USER), "operator@example.com": ("운영자", OWNER)}
 OFFER_NOW: dict[str, Any] = {
     "title": "첫 구매 5,000원 할인",
     "total_quantity": 100,

@@ -150,6 +150,9 @@ class MariaDB(Store):
             "--no-defaults",
             *self._account(),
             f"--datadir={self.data}",
+            # A MariaDB that starts removes the temporary tables of all others that have its directory for them, and
+            # the server that misses one crashes.
+            f"--tmpdir={self._temporary()}",
             f"--socket={self.directory}/mariadb.sock",
             f"--pid-file={self.directory}/mariadb.pid",
             f"--port={self.port}",
@@ -190,12 +193,18 @@ class MariaDB(Store):
     def _install(self) -> None:
         install = _program("mariadb-install-db") or "mariadb-install-db"
         options = [f"--datadir={self.data}", "--auth-root-authentication-method=normal", "--skip-test-db"]
+        options.append(f"--tmpdir={self._temporary()}")
         with self.log.open("ab") as log:
             code = spawn(
                 [install, "--no-defaults", *self._account(), *options], stdout=log, stderr=log
             ).wait()
         if code:
             raise StoreError(f"mariadb-install-db failed; its last words are in {self.log}")
+
+    def _temporary(self) -> Path:
+        path = self.directory / "tmp"
+        path.mkdir(exist_ok=True)
+        return path
 
     def _grants(self) -> Path:
         path = self.directory / "grants.sql"

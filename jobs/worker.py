@@ -15,7 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from jobs.sweeper import publish_all, ring_for, swept_coupons
 from webapp import create_app
 from webapp.line.line import Line
+from webapp.log.writing import this_process_is
 from webapp.models import utcnow
+from webapp.models.log import JOB
 from webapp.sale.bells import ADMISSION_JOB
 from webapp.startup import refuse_unsafe_start
 from webapp.stores.malformed import ERRORS, going_on, is_malformed, set_entry_aside
@@ -196,6 +198,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s worker %(levelname)s %(message)s")
     logging.getLogger("rq.worker").setLevel(logging.WARNING)
     refuse_unsafe_start()
+    this_process_is(JOB)
     with create_app({"SQL_LOCK_WAIT_S": LOCK_WAIT_S}).app_context():
         # First: it has later connections wait as long for a reply as for a job.
         worker = make_worker()

@@ -140,10 +140,12 @@ function hear(news) {
   facts.epoch = serving.epoch;
   facts.opensAtMs = serving.opens_at_ms;
   put("left", Math.max(0, serving.quota - serving.issued));
+  show("paused", serving.pause);
+  put("pause", serving.pause && serving.pause[document.documentElement.lang]);
   dispatchEvent(new CustomEvent("news", { detail: news }));
   if (ticket && (ticket.state !== facts.expected || ticket.number !== mine)) return reload();
   if (ticket) keepReceipt(ticket);
-  const opens = facts.counts && facts.state === "scheduled" && serving.state === "open";
+  const opens = facts.state === "scheduled" && serving.state === "open";
   if (!mine && !opens && serving.state !== facts.servingState) return reload(Math.random() * 2000);
   facts.servingState = serving.state;
 }

@@ -45,7 +45,6 @@ addEventListener("news", ({ detail: { serving, ticket, restarted } }) => {
   put("band", timeBand(serving, ahead));
   put("updated", new Date().toTimeString().slice(0, 8));
   page.querySelector("progress").value = serving.serving - facts.base;
-  document.getElementById("paused").hidden = serving.state !== "paused";
   for (const note of page.querySelectorAll("[data-honest]")) note.hidden = ahead < serving.quota - serving.issued;
   document.title = `(${page.querySelector("[data-field=ahead]").textContent})${title}`;
   if (Date.now() - spokenAt < (ahead < 100 ? 5000 : 15_000)) return;

@@ -126,10 +126,10 @@ def at_work() -> Iterator[None]:
     """Have a worker listen and a sweeper have swept, as the checks before going live want it."""
     worker = make_worker()
     worker.register_birth()
-    line_redis().set(SWEEPER_ALIVE_KEY, "1")
+    line_redis().of(SWEEPER_ALIVE_KEY).set(SWEEPER_ALIVE_KEY, "1")
     yield
     worker.register_death()
-    line_redis().delete(SWEEPER_ALIVE_KEY)
+    line_redis().of(SWEEPER_ALIVE_KEY).delete(SWEEPER_ALIVE_KEY)
 
 
 def live_form(page: str) -> dict[str, Any]:

@@ -11,22 +11,34 @@ from typing import Any, NoReturn
 
 import flask_migrate
 import pytest
-from flask import Flask
+from flask import Flask, current_app
 from flask.testing import FlaskClient
 from jinja2 import BytecodeCache, FileSystemBytecodeCache
 from werkzeug.routing import Rule
 
+from deploy.clusters import Cluster, Watched
 from deploy.processes import free_port
 from deploy.stores import MariaDB, Valkey
+from tests.faults.proxy import Proxy
 from tests.installation import Installation
+from tests.tables import emptied_tables
 from webapp import create_app
 from webapp.accounts import passwords
-from webapp.stores.script_redis import line_redis
 from webapp.stores.sql import db
 from webapp.web.pages import tickets
 
 SECRET_KEY = "594fb7e7b2c9a088b79ba90ae019dd53566808cb3544e842ec18a17ecbe31189"
 DATABASES = ["sqlite", "mariadb"]
+
+LINES = ["one server", "cluster", "watched"]
+"""What may hold the lines: the last one is a master that sentinels watch."""
+on_each = pytest.mark.parametrize("lines_url", LINES, indirect=True)
+"""For what is asked of the lines in Redis; without it one server is enough."""
+on_each_and_mariadb = pytest.mark.parametrize(
+    ("database_url", "lines_url"),
+    [*(("sqlite", lines) for lines in LINES), ("mariadb", "one server")],
+    indirect=True,
+)
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """For what no database has a say in: once is enough."""
@@ -68,6 +80,29 @@ def valkey(directory: Path) -> Iterator[Valkey]:
     (directory / "valkey").mkdir()
     with Valkey(directory / "valkey", port=free_port()) as store:
         yield store
+
+
+@pytest.fixture(scope="session")
+def cluster(directory: Path) -> Iterator[Cluster]:
+    """A Redis Cluster of three nodes."""
+    (directory / "cluster").mkdir()
+    with Cluster(directory / "cluster") as nodes:
+        yield nodes
+
+
+@pytest.fixture(scope="session")
+def watched(directory: Path) -> Iterator[Watched]:
+    """A Redis with a replica, whom three sentinels watch."""
+    (directory / "watched").mkdir()
+    with Watched(directory / "watched") as servers:
+        yield servers
+
+
+@pytest.fixture
+def lines_url(request: pytest.FixtureRequest, valkey: Valkey) -> str:
+    """What holds the lines: one server, unless the test asks for another of LINES."""
+    kind = getattr(request, "param", "one server")
+    return str((valkey if kind == "one server" else request.getfixturevalue(kind)).url)
 
 
 @pytest.fixture(scope="session")
@@ -121,9 +156,11 @@ def compiled_templates(directory: Path) -> BytecodeCache:
 
 
 @pytest.fixture
-def app(database_url: str, valkey: Valkey, compiled_templates: BytecodeCache) -> Iterator[Flask]:
+def app(
+    database_url: str, valkey: Valkey, lines_url: str, compiled_templates: BytecodeCache
+) -> Iterator[Flask]:
     """The app in a pushed context, on emptied stores."""
-    app = create_app(settings(database_url, valkey.url))
+    app = create_app(settings(database_url, lines_url, queue_url_for(lines_url, valkey)))
     app.jinja_env.bytecode_cache = compiled_templates
     app.test_client_class = Browser
     with app.app_context():
@@ -154,6 +191,23 @@ def changed(database_url: str, valkey: Valkey, app: Flask) -> Iterator[Callable[
 
 
 @pytest.fixture
+def redis_proxy(valkey: Valkey) -> Iterator[Proxy]:
+    """What an app that is `changed` to it sees of Redis; a test may refuse it, and let it come back."""
+    proxy = Proxy(valkey.port)
+    proxy.start()
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture
+def sql_proxy(mariadb: MariaDB) -> Iterator[Proxy]:
+    proxy = Proxy(mariadb.port)
+    proxy.start()
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture
 def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hash passwords in a millisecond; what the real METHOD costs is tested in test_accounts.py."""
     monkeypatch.setattr(passwords, "METHOD", "scrypt:1024:8:1")
@@ -166,13 +220,18 @@ class Browser(FlaskClient):
         return contextvars.Context().run(partial(super().open, *args, **kwargs))
 
 
-def settings(database_url: str, redis_url: str) -> dict[str, Any]:
+def queue_url_for(lines_url: str, valkey: Valkey) -> str:
+    """RQ's queue stands where the lines do, but for a Cluster."""
+    return valkey.url if "cluster" in lines_url else lines_url
+
+
+def settings(database_url: str, redis_url: str, queue_url: str = "") -> dict[str, Any]:
     return {
         "TESTING": True,
         "SECRET_KEY": SECRET_KEY,
         "SQLALCHEMY_DATABASE_URI": database_url,
         "REDIS_URL": redis_url,
-        "QUEUE_REDIS_URL": redis_url,
+        "QUEUE_REDIS_URL": queue_url or redis_url,
         # Here the machine may be slow.
         "GATE_WAIT_S": 30,
     }
@@ -180,18 +239,31 @@ def settings(database_url: str, redis_url: str) -> dict[str, Any]:
 
 def empty() -> None:
     tickets._kept_statuses.clear()
-    line_redis().flushall()
+    forget_redis()
     with db.engine.begin() as connection:
-        for table in reversed(db.metadata.sorted_tables):
+        for table in emptied_tables():
             connection.execute(table.delete())
 
 
+def forget_redis() -> None:
+    """Empty every server of the lines and of the queue."""
+    for name in ("line", "bells"):
+        for server in current_app.extensions[name].each():
+            server.flushall()
+
+
 def close(app: Flask) -> None:
+    app.extensions["turnout"].stop()
     app.extensions["ended_sessions"].stop()
     db.session.remove()
     db.engine.dispose()
     for name in ("line", "bells"):
-        app.extensions[name].connection_pool.disconnect()
+        disconnect(app.extensions[name])
+
+
+def disconnect(connections: Any) -> None:
+    for each in connections.nodes.values() if hasattr(connections, "nodes") else [connections]:
+        each.connection_pool.disconnect()
 
 
 @pytest.fixture(scope="session", params=DATABASES)

@@ -29,10 +29,5 @@ def certificate(directory: Path) -> tuple[Path, Path]:
     return paths
 
 
-def tls_options(port: int, cert: Path, key: Path) -> list[str]:
-    files = ["--tls-cert-file", str(cert), "--tls-key-file", str(key), "--tls-ca-cert-file", str(cert)]
-    return ["--tls-port", str(port), *files, "--tls-auth-clients", "no"]
-
-
 def address(port: int, cert: Path) -> str:
     return f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={cert}"

@@ -7,11 +7,12 @@ from flask import Flask
 from webapp import cli, config
 from webapp.accounts import sessions, throttle
 from webapp.accounts.visitor import login
+from webapp.sale import claims, turnout
 from webapp.stores import init_stores
-from webapp.web import admin, errors, health, hosts, page_scripts, presenting, security, shop, slashes
+from webapp.web import admin, errors, health, hosts, page_scripts, presenting, rights, security, shop, slashes
 from webapp.web.admin import queue
 from webapp.web.fast.path import FastPath
-from webapp.web.pages import accounts, content, coupons, preview, receipts, tickets, wallet
+from webapp.web.pages import accounts, content, coupons, joining, preview, receipts, tickets, wallet
 from webapp.web.presenting import babel
 from webapp.web.security import csrf
 
@@ -30,15 +31,18 @@ def create_app(overrides: dict[str, Any] | None = None) -> Flask:
     login.init_app(app)
     throttle.init_app(app)
     sessions.init_app(app)
+    claims.init_app(app)
+    turnout.init_app(app)
     babel.init_app(app, locale_selector=presenting.locale)
 
     errors.init_app(app)
     page_scripts.init_app(app)
     presenting.init_app(app)
+    rights.init_app(app)
     shop.init_app(app)
     queue.init_app(app)
     cli.init_app(app)
-    for module in (coupons, content, preview, tickets, receipts, accounts, wallet, admin, health):
+    for module in (coupons, content, preview, tickets, receipts, accounts, joining, wallet, admin, health):
         app.register_blueprint(module.bp)
     slashes.init_app(app)  # last: `admin` hides its pages before
     if app.config["FAST_PATH"]:

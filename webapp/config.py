@@ -46,6 +46,8 @@ def load() -> dict[str, Any]:
         "ALLOW_REDIS_WITHOUT_AOF": read(env.bool, "ALLOW_REDIS_WITHOUT_AOF", False),
         # Answer what comes in thousands in front of Flask; off, Flask answers the same.
         "FAST_PATH": read(env.bool, "FAST_PATH", True),
+        # What gives more, ends a sale or gives rights waits until a second person confirms it.
+        "TWO_PERSON_RULE": read(env.bool, "TWO_PERSON_RULE", False),
         # Where gunicorn listens, and its processes; deploy/web.py reads them by itself.
         "PORT": read(env.int, "PORT", 8000, validate=Range(min=1, max=65535)),
         "WEB_CONCURRENCY": read(env.int, "WEB_CONCURRENCY", None, validate=Range(min=1, max=1000)),

@@ -1,17 +1,14 @@
 """Refusals to start where a promise could not be kept. `python -m webapp.startup` runs the checks alone."""
 
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 import pymysql
 import redis
 from environs import EnvError
-from redis.connection import parse_url
 from sqlalchemy import (
     CheckConstraint,
     Connection,
@@ -27,8 +24,10 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from webapp.config import DEFAULTS, SECRET_KEY_BITS, SECRET_KEY_BYTES, load
 from webapp.models import Coupon, CouponIssue
-from webapp.stores.rights import missing_rights
-from webapp.stores.script_redis import connect_redis
+from webapp.stores.addresses import read_address
+from webapp.stores.cluster import connect_lines
+from webapp.stores.rights import COMMANDS, ON_A_CLUSTER, missing_rights
+from webapp.stores.script_redis import ScriptRedis, is_shared
 from webapp.stores.sql import Base, engine_options
 from webapp.values import strength
 from webapp.web.shop import read_shop
@@ -108,35 +107,68 @@ def _check_database_url(url: str) -> None:
 
 def _check_redis_url(name: str, url: str) -> None:
     try:
-        parse_url(url)  # type: ignore[no-untyped-call]
+        address = read_address(url)
         # This raises for an option of the address that the client does not know; it does not connect.
-        connect_redis(url).connection_pool.make_connection()
-        if not re.fullmatch(r"/?\d*", urlsplit(url).path) and not url.startswith("unix:"):
-            raise ValueError("behind the host stands the number of a database, or nothing")
-        if url.startswith("unix:") and not urlsplit(url).path:
-            raise ValueError("it names no socket")
+        connect_lines(url).of("").connection_pool.make_connection()
     except (ValueError, TypeError, redis.RedisError) as error:
         _refuse(f"{name} is not an address of a Redis ({error})")
+    if name == QUEUE and address.kind == "cluster":
+        whose = name if os.environ.get(name, "").strip() else f"{name} is not set, and {LINE}"
+        _refuse(
+            f"{whose} names a Redis Cluster, on which RQ's queue cannot be; "
+            f"set {name} to one Redis or to a Sentinel, as in redis://host:6379/0"
+        )
 
 
 def _check_redis(name: str, settings: dict[str, Any]) -> None:
     try:
-        connection = connect_redis(settings[name], decode_responses=True)
-        if missing := missing_rights(connection):
-            _refuse(f"the account of {name} may not run {', '.join(missing)}; README.md lists the rights")
-        policy = connection.info("memory").get("maxmemory_policy")
-        has_file = connection.info("persistence").get("aof_enabled") == 1
-        _compare_clocks(f"the Redis of {name}", float("{}.{:06}".format(*connection.time())))
+        for server in connect_lines(settings[name], decode_responses=True).each():
+            _check_server(name, server, settings)
+    except redis.exceptions.NoPermissionError:
+        _refuse(f"the account of {name} may not run CLUSTER SLOTS; README.md lists the rights")
     except redis.RedisError as error:
         _refuse(f"{name} does not answer ({error})")
+
+
+def _check_server(name: str, server: ScriptRedis, settings: dict[str, Any]) -> None:
+    if name == LINE and is_shared(server):
+        _refuse(
+            f"something between us and the Redis of {name} shares its connections among its clients; "
+            "connect to the server itself, or through a proxy with one connection of its own for each of ours"
+        )
+    on_cluster = _check_kind(name, server, read_address(settings[name]).kind)
+    if missing := missing_rights(server, (*COMMANDS, *ON_A_CLUSTER) if on_cluster else COMMANDS):
+        _refuse(f"the account of {name} may not run {', '.join(missing)}; README.md lists the rights")
+    policy = server.info("memory").get("maxmemory_policy")
+    _compare_clocks(f"the Redis of {name}", float("{}.{:06}".format(*server.time())))
     if policy != "noeviction":
         _refuse(f"the Redis of {name} may evict keys (maxmemory-policy {policy}); set it to noeviction")
+    has_file = server.info("persistence").get("aof_enabled") == 1
     # A lost bell is rung again, so only the Redis of the lines needs a file.
     if name == LINE and not has_file and not settings["ALLOW_REDIS_WITHOUT_AOF"]:
         _refuse(
             f"the Redis of {name} keeps no append-only file and forgets the line when it restarts; "
             "set its appendonly to yes, or ALLOW_REDIS_WITHOUT_AOF=true if its replicas stand in for one"
         )
+
+
+def _check_kind(name: str, server: ScriptRedis, kind: str) -> bool:
+    """Refuse a server that is of another kind than its address says; return whether it is a node of a Cluster."""
+    try:
+        said = server.info("server")
+    except redis.exceptions.NoPermissionError:
+        return kind == "cluster"  # the check of the rights names it
+    mode = said.get("server_mode") or said.get("redis_mode")
+    if mode == "sentinel":
+        _refuse(
+            f"{name} names a Sentinel as if it held data; write redis+sentinel://host:26379/name-of-its-master"
+        )
+    if mode == "cluster" and kind != "cluster":
+        mend = (
+            "begin it with redis+cluster://" if name == LINE else "RQ's queue needs one Redis or a Sentinel"
+        )
+        _refuse(f"{name} names a node of a Redis Cluster as if it were alone; {mend}")
+    return mode == "cluster"
 
 
 def _check_sql(settings: dict[str, Any]) -> None:

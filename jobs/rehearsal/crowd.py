@@ -9,6 +9,7 @@ from flask.sessions import SecureCookieSessionInterface
 from itsdangerous import URLSafeTimedSerializer
 
 from webapp.accounts.visitor import Visitor
+from webapp.models import USER
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def signed_in(app: Flask, user_ids: Sequence[int], host: str) -> Crowd:
     common = {"_fresh": True, "_permanent": True, "csrf_token": csrf}
     name = app.config["SESSION_COOKIE_NAME"]
     sessions = [
-        f"{name}={serializer.dumps({'_user_id': Visitor(user_id, 0, False).get_id(), **common})}"
+        f"{name}={serializer.dumps({'_user_id': Visitor(user_id, 0, USER).get_id(), **common})}"
         for user_id in user_ids
     ]
     token = URLSafeTimedSerializer(app.secret_key or "", salt="wtf-csrf-token").dumps(csrf)

@@ -20,13 +20,16 @@ class Rehearsals:
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
+        self.played: int | None = None
         self.until = self.told_at = 0.0
 
     def look(self) -> None:
         """Start, stop or bury a rehearsal where it is time to. Raises SQLAlchemyError, redis.RedisError."""
         rehearsal = rehearsing.under_way()
         if self.process is not None:
-            self._watch(self.process, rehearsal)
+            # The one under way may be another sweeper's, which began as soon as ours had ended its row.
+            ours = rehearsal is not None and rehearsal.id == self.played
+            self._watch(self.process, rehearsal if ours else None)
         elif rehearsal is not None:
             self._begin(rehearsal)
 
@@ -39,6 +42,7 @@ class Rehearsals:
             _bury(rehearsal)
         elif rehearsal.state == ASKED and rehearsing.take(rehearsal.id):
             self.until, self.told_at = time.monotonic() + MOST_S, 0.0
+            self.played = rehearsal.id
             self.process = spawn([sys.executable, "-m", "jobs.rehearsal.asked", str(rehearsal.id)])
 
     def _watch(self, process: subprocess.Popen[bytes], rehearsal: Rehearsal | None) -> None:
@@ -46,7 +50,7 @@ class Rehearsals:
         if process.poll() is not None:
             self.process = None
             # It ends its row itself, unless it was killed.
-            if rehearsal is not None and rehearsal.state != ASKED:
+            if rehearsal is not None:
                 _bury(rehearsal)
         elif self.told_at and now > self.told_at + CLEANING_S:
             kill_group(process)
@@ -56,6 +60,7 @@ class Rehearsals:
 
 
 def _bury(rehearsal: Rehearsal) -> None:
-    """Clean up after a process that died, and end its rehearsal."""
+    """Clean up after a process that died, and end its rehearsal: as stopped, if it was told to stop as it began."""
     clean_up(rehearsal.mark)
-    rehearsing.end(rehearsal.id, BROKEN, {"why": "its process died"})
+    state, report = (STOPPED, {}) if rehearsal.stop_asked else (BROKEN, {"why": "its process died"})
+    rehearsing.end(rehearsal.id, state, report)

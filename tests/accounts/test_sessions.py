@@ -17,7 +17,7 @@ from webapp import create_app
 from webapp.accounts import sessions
 from webapp.accounts.sessions import ENDED, KEPT, LIFE, PAGE, EndedSessions, end_sessions, ended_sessions
 from webapp.accounts.visitor import load_visitor
-from webapp.models import OPERATOR, EndedSession, User, utcnow
+from webapp.models import OWNER, EndedSession, User, utcnow
 from webapp.sale import claims
 from webapp.stores import swallowed
 from webapp.stores.script_redis import ScriptRedis, line_redis
@@ -115,7 +115,7 @@ def run(app):
         return app.test_cli_runner().invoke(args=list(args), input=stdin)
 
     run.app = app
-    make_user("first@example.com", role=OPERATOR)
+    make_user("first@example.com", role=OWNER)
     return run
 
 

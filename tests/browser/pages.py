@@ -3,17 +3,18 @@
 import os
 import re
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.builders import make_coupon, make_user
 from webapp.line.line import Line
-from webapp.models import LIVE, PAUSED
+from webapp.models import LIVE, PAUSED, User
 from webapp.sale.codes import ALPHABET
 from webapp.sale.coupons import change_coupon
 from webapp.stores.script_redis import line_redis
@@ -25,6 +26,8 @@ SHOWN_CODE = re.compile(
 CLAIM = "쿠폰 받기"
 MOVES_MS = 30_000
 """How long a page may take to show what happened: two polls and a reload, on a busy machine."""
+HANGS_S = 300.0
+"""A test in which a browser has been open for so long hangs: no wait of ours is longer than MOVES_MS."""
 POLL_MS = 1200
 """The longest pause between two polls near the front: 1 s and 20 %."""
 
@@ -115,3 +118,31 @@ def frozen(process_id: int) -> Iterator[None]:
         yield
     finally:
         os.kill(process_id, signal.SIGCONT)
+
+
+def process_of(browser: Browser) -> int:
+    """Return the id of the browser's own process."""
+    told = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
+    return next(int(each["id"]) for each in told["processInfo"] if each["type"] == "browser")
+
+
+@contextmanager
+def killed_when_it_hangs(process_id: int, within_s: float = HANGS_S) -> Iterator[None]:
+    """Kill a browser that is still in use after that time: what waits for it fails then, and shows its line.
+
+    Many of Playwright's calls know no time limit, `evaluate` and `set_offline` among them.
+    """
+    limit = threading.Timer(within_s, os.kill, (process_id, signal.SIGKILL))
+    limit.start()
+    try:
+        yield
+    finally:
+        limit.cancel()
+
+
+def shopper_reads(
+    person: Callable[..., tuple[Page, int]], coupon: int, text: str, user: User | None = None
+) -> None:
+    page, _user = person(user)
+    page.goto(f"/coupons/{coupon}")
+    expect(page.get_by_role("main")).to_contain_text(text)

@@ -7,9 +7,10 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.browser.pages import claim_button, heading, offer, on_sqlite, paused
+from deploy.processes import wait_until
+from tests.browser.pages import MOVES_MS, claim_button, heading, offer, on_sqlite, paused
 from tests.browser.test_resilience import forget
 from webapp.line.line import Line
 from webapp.sale import claims
@@ -132,6 +133,15 @@ SCRIPTS = {
 }
 
 
+def has_ticket(page: Page, pressed: Locator) -> bool:
+    """Press, and return whether the page that comes then shows a ticket."""
+    if pressed.count():
+        pressed.click(no_wait_after=True)
+    page.wait_for_load_state("commit")
+    page.locator("h1").wait_for(state="attached")
+    return bool(page.locator("h1.ticket").count())
+
+
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS.keys())
 def test_a_script_that_does_not_come_leaves_a_form_that_works_at_the_opening(
     person: Person, system, complaints: list[str], script: Callable[[Route], Any]
@@ -143,15 +153,11 @@ def test_a_script_that_does_not_come_leaves_a_form_that_works_at_the_opening(
     claim_button(page).click(no_wait_after=True)
     expect(page.get_by_role("status").first).to_contain_text("조금 일찍 누르셨어요")
     with paused(coupon):
-        while not page.locator("h1.ticket").count():
-            claim_button(page).click(no_wait_after=True)
-            page.wait_for_load_state("commit")
-            page.locator("h1").wait_for(state="attached")
+        assert wait_until(lambda: has_ticket(page, claim_button(page)), wait_s=MOVES_MS / 1000)
         page.get_by_role("link", name="최신 상태 보기").click(no_wait_after=True)
         heading(page, ANY_NUMBER)
-    while page.locator("h1.ticket").count():
-        page.get_by_role("link", name="최신 상태 보기").click(no_wait_after=True)
-        page.locator("h1").wait_for(state="attached")
+    latest = page.get_by_role("link", name="최신 상태 보기")
+    assert wait_until(lambda: not has_ticket(page, latest), wait_s=MOVES_MS / 1000)
     heading(page, ISSUED)
     complaints.clear()
 

@@ -11,10 +11,12 @@ from tests.browser.pages import (
     claim_button,
     frozen,
     heading,
+    killed_when_it_hangs,
     next_poll,
     offer,
     on_sqlite,
     paused,
+    process_of,
     serve,
     stop_clock,
 )
@@ -79,9 +81,12 @@ def set_hidden(page: Page, hidden: bool) -> None:
 @pytest.fixture
 def putting_aside(browser_type, browser_type_launch_args, installation, system):
     """Open pages in a browser that puts a page aside and brings it back as it was, as people's do."""
-    with browser_type.launch(
-        **browser_type_launch_args, ignore_default_args=["--disable-back-forward-cache"]
-    ) as browser:
+    with (
+        browser_type.launch(
+            **browser_type_launch_args, ignore_default_args=["--disable-back-forward-cache"]
+        ) as browser,
+        killed_when_it_hangs(process_of(browser)),
+    ):
 
         def open_page(user: User, **options: bool) -> Page:
             page = browser.new_context(base_url=installation.url, **options).new_page()

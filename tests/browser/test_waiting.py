@@ -99,7 +99,7 @@ def test_a_pause_that_begins_and_ends_is_said_on_the_open_page(person, system, b
     stand_behind(page, user, before)
     band, notice = page.locator("[data-field=band]"), page.locator("#paused")
     for state, said in (("paused", "멈춤"), ("open", moving), ("paused", "멈춤"), ("closed", moving)):
-        mislead(page, state=state)
+        mislead(page, state=state, pause={"ko": "잠시만요", "en": ""} if state == "paused" else None)
         next_poll(page)
         expect(band).to_have_text(said)
         expect(notice).to_be_visible(visible=state == "paused")

@@ -2,8 +2,9 @@
 
 import os
 import pty
+import re
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from werkzeug.utils import import_string
 from tests.builders import at_work, make_coupon, make_user, make_users
 from tests.conftest import on_sqlite
 from webapp import create_app
+from webapp.accounts import invitations
 from webapp.accounts.passwords import check_password
 from webapp.cli import base, drops, lines
 from webapp.line.line import Line
@@ -83,14 +85,14 @@ def kim(run) -> User:
 def test_a_user_is_created_from_a_password_on_stdin(run):
     assert run("user", "create", " Kim@Example.com ", "--name", "김", stdin=PASSWORD).exit_code == 0
     kim = user("kim@example.com")
-    assert (kim.name, kim.role, kim.is_operator) == ("김", "user", False)
+    assert (kim.name, kim.role) == ("김", "user")
     assert check_password(kim.password_hash, PASSWORD.strip())
     assert not check_password(kim.password_hash, PASSWORD)
 
 
 def test_an_operator_needs_a_word(run):
     assert run("user", "create", "op@localhost", "--admin", stdin=PASSWORD).exit_code == 0
-    assert user("op@localhost").is_operator
+    assert user("op@localhost").role == "owner"
     assert user("op@localhost").name == "op"
 
 
@@ -288,6 +290,38 @@ def test_pause_resume_close(run):
     assert row(coupon).status == "closed"
 
 
+def test_a_pause_with_a_message_and_a_resumption_that_extends(run):
+    coupon, until = make_coupon(), (utcnow() + timedelta(minutes=20)).replace(microsecond=0)
+    options = ("--message-ko", "점검 중", "--message-en", "At work", "--until", until.isoformat())
+    assert run("coupon", "pause", coupon, *options).exit_code == 0
+    found = row(coupon)
+    assert (found.pause_ko, found.pause_en, found.promised_at) == ("점검 중", "At work", until)
+    assert run("coupon", "pause", coupon, "--template", "payment").exit_code == 0
+    assert (row(coupon).pause_template, row(coupon).pause_ko, row(coupon).promised_at) == (
+        "payment",
+        "",
+        None,
+    )
+    assert run("coupon", "pause", coupon).exit_code == 0
+    assert row(coupon).pause_template == "payment"
+    end = row(coupon).issue_end_at
+    assert run("coupon", "resume", coupon, "--extend").exit_code == 0
+    assert row(coupon).issue_end_at > end
+    again = run("coupon", "resume", coupon, "--extend")
+    assert again.exit_code == 1
+    assert "not paused any more" in again.stderr
+
+
+def test_a_pause_whose_message_cannot_be_shown_is_a_pause(run):
+    coupon = make_coupon()
+    refused = run("coupon", "pause", coupon, "--until", "2020-01-01T10:00")
+    assert refused.exit_code == 1
+    assert "it is paused, but this message was not taken" in refused.stderr
+    assert (row(coupon).status, row(coupon).promised_at) == ("paused", None)
+    both = run("coupon", "pause", coupon, "--template", "error", "--message-ko", "점검")
+    assert "not both" in both.stderr
+
+
 @pytest.mark.parametrize(("typed", "stored"), [("7", 7), ("0", 0), ("unlimited", None)])
 def test_the_quota(run, typed, stored):
     coupon = make_coupon(quota=5)
@@ -468,7 +502,7 @@ def test_an_address_that_it_cannot_have(run, kim, new):
 
 def test_an_account_is_promoted_and_demoted(run, kim):
     run("user", "create", "op@example.com", "--admin", stdin=PASSWORD)
-    for verb, role in (("promote", "operator"), ("demote", "user")):
+    for verb, role in (("promote", "owner"), ("demote", "user")):
         epoch = kim.session_epoch
         for _ in range(2):
             assert run("user", verb, "kim@example.com").exit_code == 0
@@ -476,15 +510,59 @@ def test_an_account_is_promoted_and_demoted(run, kim):
         assert (kim.role, kim.session_epoch) == (role, epoch + 1), "a repeat changes nothing"
 
 
-@pytest.mark.parametrize("verb", ["demote", "anonymise", "delete"])
-def test_the_last_operator_stays_one(run, kim, verb):
+WAYS_TO_LOSE_AN_OWNER = (
+    ("demote",),
+    ("anonymise",),
+    ("delete",),
+    ("block",),
+    *(("role", role) for role in ("operator", "till", "viewer", "none")),
+)
+
+
+@pytest.mark.parametrize(("verb", "more"), [(way[0], way[1:]) for way in WAYS_TO_LOSE_AN_OWNER])
+def test_the_last_owner_stays_one(run, kim, verb, more):
     run("user", "promote", "kim@example.com")
-    make_user("blocked@example.com", role="operator", blocked_at=utcnow())
-    assert_one_line(run("user", verb, "kim@example.com"), "last operator", "promote")
+    make_user("blocked@example.com", role="owner", blocked_at=utcnow())
+    make_user("below@example.com", role="operator")
+    assert_one_line(run("user", verb, "kim@example.com", *more), "last owner", "user role EMAIL owner")
     db.session.refresh(kim)
-    assert (kim.role, kim.email) == ("operator", "kim@example.com")
+    assert (kim.role, kim.email, kim.blocked_at) == ("owner", "kim@example.com", None)
     run("user", "create", "op@example.com", "--admin", stdin=PASSWORD)
-    assert run("user", verb, "kim@example.com").exit_code == 0
+    assert run("user", verb, "kim@example.com", *more).exit_code == 0
+
+
+@pytest.mark.parametrize("role", ["owner", "operator", "till", "viewer"])
+def test_a_role_is_given_and_taken_away(run, kim, role):
+    run("user", "create", "op@example.com", "--role", "owner", stdin=PASSWORD)
+    assert user("op@example.com").role == "owner"
+    for given, stored in ((role, role), ("none", "user")):
+        epoch = kim.session_epoch
+        for _ in range(2):
+            assert run("user", "role", "kim@example.com", given).exit_code == 0
+        db.session.refresh(kim)
+        assert (kim.role, kim.session_epoch) == (stored, epoch + 1), "a repeat changes nothing"
+
+
+def test_a_role_that_there_is_not(run, kim):
+    assert run("user", "role", "kim@example.com", "admin").exit_code == 2
+    assert_one_line(run("user", "role", "nobody@example.com", "till"), "no account")
+    run("user", "block", "kim@example.com")
+    assert_one_line(run("user", "role", "kim@example.com", "till"), "blocked", "user unblock")
+    assert user("kim@example.com").role == "user"
+
+
+def test_an_invitation_is_printed_listed_and_withdrawn(run, kim):
+    run("user", "create", "op@example.com", "--admin", stdin=PASSWORD)
+    link = run("user", "invite", "till", "--for", "민지").output.strip()
+    key = link.removeprefix("/join?key=")
+    listed = run("user", "team").output.splitlines()
+    assert listed[0] == "owner  op@example.com"
+    assert re.fullmatch(r"till  invitation \d+ until 20\S+  민지", listed[1])
+    assert key not in run("user", "team").output
+    number = listed[1].split()[2]
+    assert run("user", "withdraw", number).exit_code == 0
+    assert_one_line(run("user", "withdraw", number), "taken or withdrawn")
+    assert invitations.look_at(key).state == "withdrawn"
 
 
 def test_anonymising_removes_what_names_the_person_and_keeps_rows_and_order(run, kim):

@@ -4,8 +4,9 @@ import pytest
 from sqlalchemy import func, select
 
 from tests.builders import make_coupon, make_user
+from tests.sale.test_lists import key_and_grade
 from webapp.models import Coupon, ListedPerson, StagedMember
-from webapp.sale import claims, membership
+from webapp.sale import claims
 from webapp.sale.outcomes import Refused
 from webapp.stores.sql import db
 
@@ -93,7 +94,7 @@ def test_keys_and_grades_are_set_by_file_and_by_command(run):
         claims.claim(coupon, user)
     file = "email,member_key,grade\nkim@example.com,M1,VIP\nlater@example.com,M2,GOLD\n"
     assert run("user", "import", "--file", "FILE", "--dry-run", file=file)[0] == 0
-    assert membership.of_address("kim@example.com") == (None, None)
+    assert key_and_grade("kim@example.com") == (None, None)
     code, said = run("user", "import", "--file", "FILE", file=file)
     assert (code, "2 addresses have their keys and grades now; 1 of them have an account" in said) == (
         0,
@@ -101,7 +102,7 @@ def test_keys_and_grades_are_set_by_file_and_by_command(run):
     )
     assert rows(StagedMember) == 0
     assert run("user", "grade", "kim@example.com", "none")[0] == 0
-    assert membership.of_address("kim@example.com") == ("M1", None)
+    assert key_and_grade("kim@example.com") == ("M1", None)
     assert run("user", "grade", "kim@example.com", "VIP")[0] == 0
     assert claims.claim(coupon, user).number == 1
     assert "Another address has this member key" in run("user", "key", "kim@example.com", "M2")[1]
@@ -112,6 +113,6 @@ def test_key_and_grade_go_with_an_account_that_is_renamed_and_not_with_one_that_
     make_user("kim@example.com")
     run("user", "key", "kim@example.com", "M1")
     assert run("user", "rename", "kim@example.com", "lee@example.com")[0] == 0
-    assert membership.of_address("lee@example.com") == ("M1", None)
+    assert key_and_grade("lee@example.com") == ("M1", None)
     assert run("user", "anonymise", "lee@example.com")[0] == 0
-    assert membership.of_address("lee@example.com") == (None, None)
+    assert key_and_grade("lee@example.com") == (None, None)

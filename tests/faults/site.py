@@ -15,10 +15,11 @@ import redis
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
+from deploy.clusters import Cluster, Watched
 from deploy.processes import ROOT, TICK_S, free_port, kill_group, spawn, stop
 from deploy.stores import MariaDB, Valkey
 from jobs.rehearsal.load import Answer, send_all
-from tests.conftest import close, settings
+from tests.conftest import close, queue_url_for, settings
 from tests.faults.proxy import Proxy
 from webapp import create_app
 from webapp.stores.queue import SWEEPER_ALIVE_KEY
@@ -96,12 +97,15 @@ class Site:
         proxied: bool = False,
         embedded: bool = False,
         web_processes: int = 2,
+        lines: Cluster | Watched | None = None,
     ) -> None:
         """`proxied` puts a proxy before each of the stores, through which our processes, and not the test, reach it.
 
         `embedded` has SQLite in place of MariaDB; `program` is another server than Valkey, and
-        `redis_url` another address of it.
+        `redis_url` another address of it. `lines` are other servers for the lines, and where they are no Cluster
+        for the queue too.
         """
+        self.lines = lines
         self.embedded, self.web_processes, self.redis_url = embedded, web_processes, redis_url
         self.directory, self.mariadb = directory, mariadb
         self.kills = self.deaths = 0
@@ -156,20 +160,28 @@ class Site:
             "PATH": os.environ["PATH"],
             "SECRET_KEY": settings("", "")["SECRET_KEY"],
             "DATABASE_URL": url.replace(address, f"127.0.0.1:{(self.sql_proxy or self.mariadb).port}/"),
-            "REDIS_URL": self.redis_url or f"redis://127.0.0.1:{(self.redis_proxy or self.valkey).port}/0",
+            **self._redis_urls(),
             "PORT": str(self.port),
             "WEB_CONCURRENCY": str(self.web_processes),
             "SQL_PID_FILE": str(self.mariadb.directory / "mariadb.pid"),
             "ALLOW_REDIS_WITHOUT_AOF": str("no" in self.valkey.options),
             "TAMPER_ONCE": str(self.directory / "tampered"),
         }
-        self.app: Flask = create_app(settings(url, self.valkey.url))
+        lines_url = self.lines.url if self.lines else self.valkey.url
+        self.app: Flask = create_app(settings(url, lines_url, queue_url_for(lines_url, self.valkey)))
         self.context = self.app.app_context()
         self.context.push()
         flask_migrate.upgrade()
         for part in self.parts:
             part.start()
         assert self.wait(self.is_ready, within_s=READY_S), self.said()
+
+    def _redis_urls(self) -> dict[str, str]:
+        if self.lines is not None:
+            url = self.lines.url
+            return {"REDIS_URL": url, "QUEUE_REDIS_URL": queue_url_for(url, self.valkey)}
+        own = f"redis://127.0.0.1:{(self.redis_proxy or self.valkey).port}/0"
+        return {"REDIS_URL": self.redis_url or own}
 
     def _database_url(self) -> str:
         if self.embedded:
@@ -209,7 +221,7 @@ class Site:
         (answer,) = self.ask(["/readyz"], within_s=2)
         if answer is None or answer.status != 200:
             return False
-        sweeping = not self.sweepers or bool(line_redis().exists(SWEEPER_ALIVE_KEY))
+        sweeping = not self.sweepers or bool(line_redis().of(SWEEPER_ALIVE_KEY).exists(SWEEPER_ALIVE_KEY))
         # A worker that was killed is counted until its time to live is over.
         return json.loads(answer.body)["parts"]["workers"] >= len(self.workers) and sweeping
 

@@ -13,7 +13,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,14 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
-from jobs import admission, worker
+from jobs import admission, sweeper, worker
 from webapp import config
 from webapp.accounts import passwords, sessions
 from webapp.line.line import Line
 from webapp.line.types import Claimed, Reply
 from webapp.models import Coupon
 from webapp.sale import admission as sale_admission
-from webapp.sale import epochs, locking, publishing, records
+from webapp.sale import bells, epochs, locking, publishing, records
 from webapp.stores import pool, script_redis, sql, sqlite
 from webapp.stores.sql import db
 
@@ -59,7 +59,7 @@ def after(owner: Any, name: str, act: Callable[..., None]) -> None:
 
 
 STEPS: dict[str, tuple[Callable[..., None], Any, str]] = {
-    "claimed": (after, Line, "claim"),
+    "claimed": (after, Line, "claims"),
     "taken": (before, worker.SimpleWorker, "execute_job"),
     "begun": (before, admission, "admit"),
     "locked": (before, sale_admission, "_decide"),
@@ -147,12 +147,12 @@ def settle_first() -> None:
     """People are told before the row is committed."""
     original = sale_admission._write
 
-    def telling(lock: locking.CouponLock, head: Any, batch: Any) -> int:
-        issued = original(lock, head, batch)
-        policy = records.policy_of(lock.coupon, issued=issued)
+    def telling(lock: locking.CouponLock, head: Any, batch: Any) -> dict[str, Any]:
+        changed = original(lock, head, batch)
+        policy = records.policy_of(lock.coupon, changed)
         Line(script_redis.line_redis(), lock.coupon.id).settle(policy, batch.settled)
         time.sleep(0.3)
-        return issued
+        return changed
 
     sale_admission._write = telling
 
@@ -210,17 +210,17 @@ def own_counter() -> None:
     """Each web process counts tickets by itself instead of asking Redis."""
     numbers = iter(range(1, 1_000_000))
 
-    def claim(self: Line, user_id: int) -> Claimed:
-        number = next(numbers)
-        self.redis.zadd(self.line_key, {str(user_id): number})
-        return Claimed(Reply.WAITING, 1, number, 0, True, 0, "")
+    def claims(self: Line, user_ids: Sequence[int]) -> list[Claimed]:
+        tickets = {user_id: next(numbers) for user_id in user_ids}
+        self.redis.zadd(self.line_key, {str(user_id): number for user_id, number in tickets.items()})
+        return [Claimed(Reply.WAITING, 1, tickets[user_id], 0, True, 0, "") for user_id in user_ids]
 
-    Line.claim = claim  # type: ignore[method-assign]
+    Line.claims = claims  # type: ignore[method-assign]
 
 
 def no_look_for_a_ticket() -> None:
     """The claim does not look whether the user has a ticket."""
-    before(Line, "claim", lambda line, user: line.redis.zrem(line.line_key, str(user)))
+    before(Line, "claims", lambda line, users: line.redis.zrem(line.line_key, *map(str, users)))
 
 
 def no_floor() -> None:
@@ -260,7 +260,7 @@ def no_rejections() -> None:
 
 def clock_trusted() -> None:
     """A wait for receipts may end as far away as it says."""
-    _rewrite("now_ms >= (tonumber(grace_from) or math.huge) and ", "")
+    _rewrite("if now_ms < from then", "if false then")
 
 
 def standby_stays() -> None:
@@ -304,6 +304,22 @@ def no_look_for_a_replica() -> None:
 def long_pauses() -> None:
     """A worker pauses for up to a minute between two tries to reach Redis."""
     worker.BellWorker.max_connection_wait_time = worker.SimpleWorker.max_connection_wait_time
+
+
+def long_queue() -> None:
+    """The queue keeps every job."""
+    bells.MOST_BELLS = 1_000_000
+
+
+def rq_alone() -> None:
+    """A worker takes what stands in the queue as RQ does."""
+    for name in ("dequeue_any", "_fetch_dequeued_job"):
+        delattr(worker.BellQueue, name)
+
+
+def forgetful_sweeper() -> None:
+    """Nobody looks after a line a week after its end."""
+    sweeper.to_be_served = lambda *_: []  # type: ignore[assignment]
 
 
 def patient_sql() -> None:
@@ -354,12 +370,13 @@ def slow_machine() -> None:
 def claims_ask_sql() -> None:
     """A claim looks into the coupon's row first, as a system without a gate in Redis would."""
 
-    def look(line: Line, user_id: int) -> None:
+    def look(line: Line, user_ids: Sequence[int]) -> None:
         coupon_id = int(line.gate_key.split(":")[1].rstrip("}"))
-        with locking.locked_coupon(coupon_id):
-            pass
+        for _ in user_ids:
+            with locking.locked_coupon(coupon_id):
+                pass
 
-    before(Line, "claim", look)
+    before(Line, "claims", look)
 
 
 def nobody_ended() -> None:
@@ -390,6 +407,9 @@ GUARDS: dict[str, Callable[[], None]] = {
         "patient_redis",
         "long_pauses",
         "no_look_for_a_replica",
+        "long_queue",
+        "rq_alone",
+        "forgetful_sweeper",
         "patient_sql",
         "note_standstills",
         "slow_machine",

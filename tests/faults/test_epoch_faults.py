@@ -237,9 +237,9 @@ def test_22_control_standby_stays_where_it_is(start, open_sale):
         history.check()
 
 
-def test_22_a_code_revoked_8_days_after_the_end(start, open_sale):
-    """After a restart: the coupon of a revoked code goes to the first in standby."""
-    site = start(valkey_options=["--appendfsync", "always"])
+def revoked_8_days_after_the_end(start, open_sale, **options) -> History:
+    """After the end Redis is killed, and a code is revoked as soon as it is back; two stand in standby."""
+    site = start(valkey_options=["--appendfsync", "always"], **options)
     history = open_sale(site, people=12, quota=10)
     history.claim()
     assert site.wait(lambda: in_standby(history) == 2, within_s=10)
@@ -253,6 +253,18 @@ def test_22_a_code_revoked_8_days_after_the_end(start, open_sale):
     with contextlib.suppress(redis.RedisError):
         redeeming.revoke(code, None, "a mistake")
     history.ineligible = {index for index, numbers in history.numbers.items() if numbers[0] == 1}
+    return history
+
+
+def test_22_a_code_revoked_8_days_after_the_end(start, open_sale):
+    """The coupon of the revoked code goes to the first in standby."""
+    history = revoked_8_days_after_the_end(start, open_sale)
     history.check()
     assert [number for _, number, _ in history.rows()] == list(range(2, 12))
     assert Line(line_redis(), history.coupon_id).gate().sold_out
+
+
+def test_22_control_a_sweeper_that_forgets_ended_lines(start, open_sale):
+    wrong = dict.fromkeys(("web", "worker", "sweeper"), "forgetful sweeper")
+    history = revoked_8_days_after_the_end(start, open_sale, tamper=wrong)
+    assert not history.site.wait(lambda: len(history.rows()) == 10, within_s=10)

@@ -8,11 +8,12 @@ import redis
 from rq import Worker
 from sqlalchemy import select
 
+from deploy.clusters import tls_options
 from deploy.processes import free_port, wait_until
 from tests.faults.history import Broken, History
 from tests.faults.replica import Replica
 from tests.redises import REDISES, program
-from tests.tls import address, certificate, tls_options
+from tests.tls import address, certificate
 from webapp.models import CLOSED, CouponIssue
 from webapp.sale.coupons import change_coupon
 from webapp.sale.redeeming import revoke

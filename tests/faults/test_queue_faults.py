@@ -14,7 +14,7 @@ from webapp.sale.bells import ADMISSION_JOB, ring
 from webapp.stores.queue import bell_queue
 
 BACK_S, READ_ONLY_S = 10.0, 30.0
-STALE = 6000
+STALE, MORE = 6000, 30_000
 
 
 def moves(history: History, within_s: float) -> float | None:
@@ -35,29 +35,55 @@ def test_25_six_thousand_stale_bells(start, open_sale, how):
     site = start()
     history = open_sale(site, people=10, quota=10)
     site.workers[0].stop()
-    queue = bell_queue()
     if how == "rung":
         for number in range(1000):
             ring(10_000 + number % 20)
     else:
-        queue.enqueue_many([queue.prepare_data(ADMISSION_JOB, (10_000 + number,)) for number in range(STALE)])
+        enqueue(STALE)
     site.workers[0].start()
     seconds = moves(history, BACK_S)
     assert seconds is not None
     history.check()
 
 
-def test_25_bytes_that_are_no_bells(start, open_sale):
-    site = start()
+def enqueue(count: int) -> None:
+    """Put jobs of as many lines into the queue."""
+    queue = bell_queue()
+    queue.enqueue_many([queue.prepare_data(ADMISSION_JOB, (10_000 + number,)) for number in range(count)])
+
+
+def test_25_control_a_queue_that_keeps_every_job(start, open_sale):
+    site = start(tamper=dict.fromkeys(("web", "worker", "sweeper"), "long queue"))
+    history = open_sale(site, people=10, quota=10)
+    site.workers[0].stop()
+    enqueue(MORE)
+    site.workers[0].start()
+    assert moves(history, BACK_S) is None
+
+
+def with_strange_bytes(start, open_sale, **options) -> History:
+    """Put entries into the queue, and a job, that nobody can have written."""
+    site = start(**options)
     history = open_sale(site, people=10, quota=10)
     queue = bell_queue()
     for entry in (b"\xff\xfe", b"", b"1-", b"no-such-job", b"7-" + b"0" * 32):
         queue.connection.rpush(queue.key, entry)
     queue.connection.hset("rq:job:7-" + "1" * 32, "data", b"\xff")
     queue.connection.rpush(queue.key, "7-" + "1" * 32)
+    return history
+
+
+def test_25_bytes_that_are_no_bells(start, open_sale):
+    history = with_strange_bytes(start, open_sale)
     assert moves(history, BACK_S) is not None
-    assert site.wait(lambda: queue.count == 0, within_s=BACK_S)
+    assert history.site.wait(lambda: bell_queue().count == 0, within_s=BACK_S)
+    assert history.site.deaths == 0
     history.check()
+
+
+def test_25_control_a_worker_that_takes_them_as_rq_does(start, open_sale):
+    history = with_strange_bytes(start, open_sale, tamper={"worker": "rq alone"})
+    assert history.site.wait(lambda: history.site.deaths > 0, within_s=BACK_S)
 
 
 def may_only_write_rows(site) -> None:
@@ -75,8 +101,8 @@ def may_only_write_rows(site) -> None:
     assert site.wait(site.is_ready, within_s=30), site.said()
 
 
-def test_26_sql_is_read_only_for_half_a_minute(start, open_sale):
-    site = start()
+def read_only_for_half_a_minute(start, open_sale, **options) -> History:
+    site = start(**options)
     may_only_write_rows(site)
     history = open_sale(site, people=300, quota=200)
     site.mariadb.execute("SET GLOBAL read_only = 1")
@@ -90,8 +116,18 @@ def test_26_sql_is_read_only_for_half_a_minute(start, open_sale):
         assert history.rows() == []
     finally:
         site.mariadb.execute("SET GLOBAL read_only = 0")
-    assert site.wait(lambda: len(history.rows()) == 200, within_s=BACK_S)
+    return history
+
+
+def test_26_sql_is_read_only_for_half_a_minute(start, open_sale):
+    history = read_only_for_half_a_minute(start, open_sale)
+    assert history.site.wait(lambda: len(history.rows()) == 200, within_s=BACK_S)
     history.check()
+
+
+def test_26_control_nobody_rings_again(start, open_sale):
+    history = read_only_for_half_a_minute(start, open_sale, sweeper=False)
+    assert not history.site.wait(lambda: len(history.rows()) == 200, within_s=BACK_S)
 
 
 def test_26_with_the_rights_of_the_readme_alone(start, open_sale):

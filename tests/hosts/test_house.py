@@ -16,6 +16,8 @@ FLOORS = [
     {"config"},
     {"stores"},
     {"line", "models"},
+    {"log"},
+    {"proposals"},
     {"accounts"},
     {"sale"},
     {"web", "cli"},

@@ -120,6 +120,41 @@ def test_whoever_signed_out_or_is_blocked_does_not_come_back(old_users):
     flask_migrate.downgrade(revision="0003")
 
 
+def roles() -> dict[int, str]:
+    with db.engine.connect() as connection:
+        return dict(connection.execute(text("SELECT id, role FROM users ORDER BY id")).all())
+
+
+OPERATORS = (1, 3)
+NEWCOMER = OLD_USER.replace("'user'", "'{role}'")
+
+
+def test_whoever_was_an_operator_keeps_every_right_as_an_owner(old_users):
+    with db.engine.begin() as connection:
+        for user_id in OPERATORS:
+            connection.execute(text("UPDATE users SET role = 'operator' WHERE id = :id"), {"id": user_id})
+    flask_migrate.upgrade()
+    kept = {user_id: "owner" if user_id in OPERATORS else "user" for user_id in roles()}
+    assert roles() == kept
+    others = {20: "owner", 21: "operator", 22: "till", 23: "viewer"}
+    with db.engine.begin() as connection:
+        for user_id, role in others.items():
+            values = {"id": user_id, "email": f"{role}@example.com", "epoch": 0, "blocked": None}
+            connection.execute(text(NEWCOMER.format(role=role)), values)
+    with pytest.raises(DBAPIError), db.engine.begin() as connection:
+        connection.execute(text("UPDATE users SET role = 'admin' WHERE id = 1"))
+    flask_migrate.downgrade(revision="0019")
+    before = {user_id: "operator" if role == "owner" else role for user_id, role in kept.items()}
+    assert roles() == before | {20: "operator", 21: "operator", 22: "user", 23: "user"}
+    with pytest.raises(DBAPIError), db.engine.begin() as connection:
+        connection.execute(text("UPDATE users SET role = 'owner' WHERE id = 1"))
+    flask_migrate.upgrade()
+    if db.engine.name == "sqlite":
+        with db.engine.connect() as connection:
+            assert connection.scalar(text("PRAGMA integrity_check")) == "ok"
+            assert connection.execute(text("PRAGMA foreign_key_check")).all() == []
+
+
 def test_identifiers_are_told_apart_by_every_character(empty_app):
     flask_migrate.upgrade()
     if db.engine.name == "sqlite":

@@ -325,6 +325,7 @@ def test_files_carry_their_headers(over_tls):
 
 def test_plain_http_leads_to_https(over_tls):
     with closing(socket.socket(socket.AF_UNIX)) as plain:
+        plain.settimeout(10)
         plain.connect(f"{over_tls.directory}/plain.sock")
         plain.sendall(
             b"GET /coupons/1?notice=x HTTP/1.1\r\nHost: coupons.example:80\r\nConnection: close\r\n\r\n"

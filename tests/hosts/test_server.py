@@ -40,6 +40,7 @@ def packets(
     request = SimpleNamespace(method=method, version=(1, 1), should_close=lambda: False)
     # It keeps apart what is sent apart.
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    there.settimeout(10)
     with closing(there):
         with closing(here):
             response = response_class(request, here, Config())

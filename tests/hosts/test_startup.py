@@ -2,7 +2,11 @@
 
 import itertools
 import secrets
-from collections.abc import Iterator
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -10,10 +14,12 @@ import flask_migrate
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
+from deploy.clusters import ask
 from deploy.processes import free_port
 from deploy.stores import Valkey
 from tests.conftest import SECRET_KEY, close, on_sqlite
 from tests.conftest import settings as stores
+from tests.faults.proxy import Proxy
 from webapp import create_app, startup
 from webapp.config import SECRET_KEY_BITS
 from webapp.startup import read_settings, refuse_unsafe_start
@@ -86,6 +92,63 @@ def test_a_line_without_a_file_has_to_be_allowed(safe, without_file, monkeypatch
     assert "keeps no append-only file" in refusal(capsys)
     monkeypatch.setenv("ALLOW_REDIS_WITHOUT_AOF", "true")
     refuse_unsafe_start()
+
+
+class Sharing(socketserver.ThreadingTCPServer):
+    """A proxy that puts the commands of all its clients on a few connections of its own, in turn."""
+
+    daemon_threads, allow_reuse_address = True, True
+
+    def __init__(self, port: int, connections: int) -> None:
+        super().__init__(("127.0.0.1", 0), Shared)
+        self.backends = itertools.cycle(
+            [socket.create_connection(("127.0.0.1", port)) for _ in range(connections)]
+        )
+        self.turn = threading.Lock()
+
+
+class Shared(socketserver.BaseRequestHandler):
+    server: Sharing
+
+    def handle(self) -> None:
+        while asked := self.request.recv(65536):
+            with self.server.turn:
+                backend = next(self.server.backends)
+                backend.sendall(asked)
+                answer = backend.recv(65536)
+            self.request.sendall(answer)
+
+
+@pytest.fixture
+def through(monkeypatch, valkey) -> Iterator[Callable[[int], None]]:
+    """Have the line's Redis be behind a proxy with so many connections."""
+    with ExitStack() as stack:
+
+        def put_between(connections: int) -> None:
+            proxy = stack.enter_context(Sharing(valkey.port, connections))
+            threading.Thread(target=proxy.serve_forever, daemon=True).start()
+            stack.callback(proxy.shutdown)
+            stack.callback(lambda: [next(proxy.backends).close() for _ in range(connections)])
+            monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{proxy.server_address[1]}/0")
+
+        yield put_between
+
+
+@pytest.mark.parametrize("connections", [1, 2, 3])
+def test_a_proxy_that_shares_connections_is_refused(safe, through, capsys, connections):
+    through(connections)
+    assert "shares its connections among its clients" in refusal(capsys)
+
+
+def test_control_a_proxy_with_a_connection_for_each_client_is_not(safe, valkey, monkeypatch, capsys):
+    proxy = Proxy(valkey.port)
+    proxy.start()
+    try:
+        monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{proxy.port}/0")
+        refuse_unsafe_start()
+        assert capsys.readouterr().err == ""
+    finally:
+        proxy.stop()
 
 
 def test_bells_need_no_file(safe, without_file, monkeypatch):
@@ -200,8 +263,21 @@ BAD = {
             "memcached://localhost",
             "redis:localhost",
         ),
+        *(
+            "redis+sentinel://localhost",
+            "redis+sentinel://localhost/name?nonsense=1",
+            "rediss+sentinel://localhost/name?ssl_nonsense=1",
+            "redis+sentinel://localhost:1/name",
+            "redis+cluster://localhost/1",
+            "redis+cluster://localhost?nonsense=1",
+            "redis+cluster://localhost:1,localhost:2",
+            "redis+nodes://localhost",
+        ),
     ],
-    "QUEUE_REDIS_URL": ["no url", "https://localhost", "unix://", "redis://localhost/name"],
+    "QUEUE_REDIS_URL": [
+        *("no url", "https://localhost", "unix://", "redis://localhost/name"),
+        *("redis+sentinel://localhost", "redis+cluster://localhost"),
+    ],
     "PORT": ["http", "0", "-1", "65536", "1.5", "8000 8001", "0x50", "٣x"],
     "WEB_CONCURRENCY": ["0", "abc", "-1", "1.5", "1e3", "1001", "two", "inf"],
     "TRUSTED_PROXIES": ["many", "-1", "6", "1.5", "true"],
@@ -209,6 +285,7 @@ BAD = {
     "SQL_ANSWER_S": ["0", "-1", "nan", "inf", "301", "soon"],
     "POLLS_PER_SECOND": ["0", "-1", "x", "1.5"],
     "ALLOW_REDIS_WITHOUT_AOF": ["perhaps", "2"],
+    "TWO_PERSON_RULE": ["perhaps", "2", "-1", "two", "on off", "None"],
     "FAST_PATH": ["perhaps", "2", "-1", "of", "on off", "None"],
     "ALLOWED_HOSTS": ["a..b", ".", "http://a", "a/b", "*", "*.a", "a,,b_-", "[::1", "a:99999"],
 }
@@ -236,6 +313,7 @@ GOOD = {
     "TRUSTED_PROXIES": ["", " ", "0", "5"],
     "SQL_ANSWER_S": ["", "0.1", "10"],
     "ALLOW_REDIS_WITHOUT_AOF": ["", "no", "TRUE"],
+    "TWO_PERSON_RULE": ["", "on", "off", "TRUE", "0"],
     "FAST_PATH": ["", "on", "off", "TRUE", "0"],
     "ALLOWED_HOSTS": ["", "a.example", "a.example, .b.example", "쿠폰.example", "[::1] 127.0.0.1"],
     "VAR_DIR": [""],
@@ -250,6 +328,73 @@ def test_control_a_setting_that_can_be_is_not_refused(safe, valkey, monkeypatch,
     monkeypatch.setenv(name, value.format(valkey=valkey.url))
     refuse_unsafe_start()
     read_settings()
+
+
+# A Cluster and sentinels
+
+QUEUE_CANNOT = (
+    "names a Redis Cluster, on which RQ's queue cannot be; set QUEUE_REDIS_URL to one Redis or to a Sentinel"
+)
+
+
+@on_sqlite
+def test_lines_on_a_cluster_and_a_queue_elsewhere(safe, cluster, valkey, monkeypatch, capsys):
+    monkeypatch.setenv("REDIS_URL", cluster.url)
+    monkeypatch.setenv("QUEUE_REDIS_URL", valkey.url)
+    refuse_unsafe_start()
+    assert capsys.readouterr() == ("", "")
+
+
+@on_sqlite
+def test_lines_and_queue_behind_sentinels(safe, watched, monkeypatch, capsys):
+    monkeypatch.setenv("REDIS_URL", watched.url)
+    refuse_unsafe_start()
+    assert capsys.readouterr() == ("", "")
+
+
+@on_sqlite
+def test_a_queue_on_a_cluster_is_refused_also_when_nobody_named_it(safe, cluster, monkeypatch, capsys):
+    monkeypatch.setenv("REDIS_URL", cluster.url)
+    assert f"QUEUE_REDIS_URL is not set, and REDIS_URL {QUEUE_CANNOT}" in refusal(capsys)
+    monkeypatch.setenv("QUEUE_REDIS_URL", cluster.url)
+    assert f"start: QUEUE_REDIS_URL {QUEUE_CANNOT}" in refusal(capsys)
+
+
+@on_sqlite
+def test_a_server_that_is_of_another_kind_than_its_address_says(
+    safe, cluster, watched, valkey, monkeypatch, capsys
+):
+    node, sentinel = cluster.masters[0].url, watched.sentinels[0].port
+    for name, url, words in (
+        (
+            "REDIS_URL",
+            node,
+            "REDIS_URL names a node of a Redis Cluster as if it were alone; begin it with redis+c",
+        ),
+        (
+            "QUEUE_REDIS_URL",
+            node,
+            "QUEUE_REDIS_URL names a node of a Redis Cluster as if it were alone; RQ's queue",
+        ),
+        ("REDIS_URL", f"redis://127.0.0.1:{sentinel}", "REDIS_URL names a Sentinel as if it held data"),
+        ("REDIS_URL", watched.url.replace("mymaster", "other"), "no sentinel names the master other"),
+        ("REDIS_URL", f"redis+cluster://127.0.0.1:{valkey.port}", "cluster support disabled"),
+    ):
+        monkeypatch.setenv("REDIS_URL", valkey.url)
+        monkeypatch.setenv("QUEUE_REDIS_URL", valkey.url)
+        monkeypatch.setenv(name, url)
+        assert words in refusal(capsys)
+
+
+@on_sqlite
+def test_every_node_of_a_cluster_is_checked(safe, cluster, valkey, monkeypatch, capsys):
+    monkeypatch.setenv("REDIS_URL", cluster.url)
+    monkeypatch.setenv("QUEUE_REDIS_URL", valkey.url)
+    ask(cluster.masters[2], "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    try:
+        assert "may evict keys" in refusal(capsys)
+    finally:
+        ask(cluster.masters[2], "CONFIG", "SET", "maxmemory-policy", "noeviction")
 
 
 WEAK = [

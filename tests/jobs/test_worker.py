@@ -462,12 +462,12 @@ def test_an_outage_is_waited_out_and_said_once(app, monkeypatch, caplog):
     line_redis().delete(Line(line_redis(), coupon).bell_key)
     with monkeypatch.context() as patch:
         patch.setitem(app.extensions, "line", connect_redis("redis://127.0.0.1:1/0"))
-        sweeper.run(Stop(3))
+        sweeper.run(Stop(3), sweep)
     (said,) = [record.message for record in caplog.records if record.name == "webapp.stores.swallowed"]
     assert said.startswith("not swept (ConnectionError, no. ")
     assert counts["not swept"] >= 3
     bell_queue().empty()
-    sweeper.run(Stop(1))
+    sweeper.run(Stop(1), sweep)
     assert bell_queue().count == 1
     assert line_redis().exists(SWEEPER_ALIVE_KEY)
 

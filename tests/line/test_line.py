@@ -4,13 +4,13 @@ import pytest
 import redis
 
 from deploy.processes import ROOT
-from tests.conftest import on_sqlite
+from tests.conftest import on_each, on_sqlite
 from webapp.line.keys import BUCKET_MS
 from webapp.line.line import Line
 from webapp.line.types import Claimed, Policy, Reply, Settled
 from webapp.stores.script_redis import line_redis
 
-pytestmark = [pytest.mark.usefixtures("app"), on_sqlite]
+pytestmark = [pytest.mark.usefixtures("app"), on_sqlite, on_each]
 NOW_OPEN = {"opens_at_ms": 0, "closes_at_ms": 2**52}
 
 

@@ -7,16 +7,17 @@ import pytest
 from sqlalchemy import delete, event, func, select, update
 
 from tests.builders import failing, make_coupon, make_users
+from tests.conftest import forget_redis, on_each_and_mariadb
 from webapp.line.line import Line
 from webapp.models import Coupon, CouponIssue, LineEvent, User, utcnow
-from webapp.sale import admission, claims, coupons, eligibility, epochs, locking, publishing, records
+from webapp.sale import admission, claims, coupons, drawing, eligibility, epochs, locking, publishing, records
 from webapp.sale.epochs import EPOCH_STEP
 from webapp.sale.outcomes import Refused
 from webapp.stores.queue import bell_queue
 from webapp.stores.script_redis import line_redis
 from webapp.stores.sql import db
 
-pytestmark = pytest.mark.usefixtures("app")
+pytestmark = [pytest.mark.usefixtures("app"), on_each_and_mariadb]
 
 
 def line_of(coupon_id: int) -> Line:
@@ -46,10 +47,6 @@ def events(coupon_id: int, kind: str) -> list[tuple[int | None, int | None, str]
 def claim_all(coupon_id: int, users: list[int]) -> None:
     for user in users:
         claims.claim(coupon_id, user)
-
-
-def forget_redis() -> None:
-    line_redis().flushall()
 
 
 def without_foreign_keys(connection, *_) -> None:
@@ -169,7 +166,7 @@ def test_deleted_and_blocked_accounts_are_skipped_with_a_reason():
     db.session.execute(delete(User).where(User.id == users[0]))
     db.session.execute(update(User).where(User.id == users[2]).values(blocked_at=utcnow()))
     db.session.commit()
-    line_redis().zadd(line_of(coupon).line_key, {"<garbage>": 0, "9" * 30: 0.5 + 0.5})
+    line_of(coupon).redis.zadd(line_of(coupon).line_key, {"<garbage>": 0, "9" * 30: 0.5 + 0.5})
     admission.admit(coupon)
     assert issued(coupon) == [(2, users[1]), (4, users[3])]
     assert sorted(events(coupon, "rejected"), key=str) == sorted(
@@ -225,7 +222,7 @@ def test_a_drawn_code_that_exists_is_drawn_again(monkeypatch):
     admission.admit(coupon)
     taken = claims.standing(coupon, users[0]).code
     draws = [[taken], ["0123456789AB"]]
-    monkeypatch.setattr(admission, "new_codes", lambda _count: draws.pop(0))
+    monkeypatch.setattr(drawing, "new_codes", lambda _count: draws.pop(0))
     claims.claim(coupon, users[1])
     assert admission.admit(coupon).issued == 1
     assert claims.standing(coupon, users[1]).code == "0123456789AB"
@@ -234,7 +231,7 @@ def test_a_drawn_code_that_exists_is_drawn_again(monkeypatch):
 def test_a_constraint_that_always_refuses_is_raised_and_not_hidden(monkeypatch):
     coupon, users = make_coupon(quota=4), make_users(2)
     claim_all(coupon, users)
-    monkeypatch.setattr(admission, "new_codes", lambda count: ["SAMESAMESAME"] * count)
+    monkeypatch.setattr(drawing, "new_codes", lambda count: ["SAMESAMESAME"] * count)
     with pytest.raises(admission.IntegrityError):
         admission.admit(coupon)
     assert issued(coupon) == []
@@ -306,7 +303,7 @@ def test_an_unknown_coupon_and_a_draft_are_not_found():
         for verb in (claims.line_status, lambda unknown: claims.claim(unknown, user), publishing.reconcile):
             with pytest.raises(Refused, match="not_found"):
                 verb(coupon)
-    assert line_redis().keys("*coupon*") == []
+    assert not any(server.keys("*coupon*") for server in line_redis().each())
 
 
 def test_a_lost_gate_begins_above_all_that_sql_knows_in_a_new_epoch():

@@ -9,7 +9,8 @@ from sqlalchemy import delete, insert, select, update
 from tests.builders import make_coupon, make_users
 from tests.sale.test_audit import execute, failed, line_of, sale
 from webapp.line.keys import BUCKET_MS
-from webapp.models import Coupon, CouponIssue, LineEvent, Revocation, User, utcnow
+from webapp.models import Coupon, CouponIssue, LineEvent, Proposal, Revocation, User, utcnow
+from webapp.models.proposals import CONFIRMED
 from webapp.sale import admission, audit, claims, coupons, epochs, publishing, redeeming
 from webapp.stores.script_redis import line_redis
 from webapp.stores.sql import db
@@ -189,7 +190,19 @@ def overtaken(coupon: int, users: list[int]) -> None:
     line_redis().zadd(line_of(coupon).standby_key, {str(users[1]): 2})
 
 
+def confirmed_by(who: int | None) -> Plant:
+    def plant(coupon: int, users: list[int]) -> None:
+        asked = {"verb": "close", "coupon_id": coupon, "arguments": "{}", "seen": "", "made_by": users[0]}
+        decided = {"decision": CONFIRMED, "decided_by": users[0] if who == 0 else who, "decided_at": utcnow()}
+        execute(insert(Proposal).values(**asked, **decided, expires_at=utcnow()))
+
+    plant.__name__ = f"confirmed_by_{who}"
+    return plant
+
+
 FAULTS = [
+    (sale, confirmed_by(0), {"two people"}),
+    (sale, confirmed_by(None), {"two people"}),
     (sale, rejection_not_in_sql, {"P7 same code"}),
     (sale, rejection_of_a_stranger, {"P7 rejections"}),
     (revoked_sale, rejection_not_in_sql, {"P7 rejections"}),
@@ -339,13 +352,17 @@ def test_it_gives_the_sweeper_its_time(monkeypatch):
 
 
 def test_it_tells_of_a_clock_that_was_put_back():
-    """Nobody is held up by it: neither that wait nor that bell counts."""
+    """Nobody is held up by it for long: that wait begins anew, and that bell does not count."""
     coupon, users = waiting_sale()
     clock_set_back_in_a_grace(coupon, users)
     bell_that_ends_too_late(coupon, users)
     told = "\n".join(audit.run(coupon).lines())
     assert "clock: Redis's is 59" in told or "clock: Redis's is 60" in told
     assert "ms, 5000 at most are right" in told
+    assert not line_of(coupon).set_bell()
+    gate = line_of(coupon).gate()
+    assert gate.grace_until_ms - gate.now_ms <= 3000
+    end_grace(coupon)
     assert line_of(coupon).set_bell()
     assert admission.admit(coupon).issued == len(users)
 

@@ -10,12 +10,14 @@ import pytest
 from tests.builders import make_coupon, make_user, sign_in
 from tests.cli.test_cli import assert_one_line, run
 from tests.conftest import on_sqlite
+from tests.values.test_pictures import file_of, noise
 from tests.web.test_admin import errors, operator, post, row
 from tests.web.test_pages import STATES, missed
 from webapp.models import DRAFT
 from webapp.sale import content as contents
 from webapp.sale.content import Content, content_of, said_in, set_content
 from webapp.sale.coupons import InvalidField
+from webapp.sale.pictures import set_picture
 from webapp.stores.script_redis import connect_redis
 
 __all__ = ["operator", "run"]
@@ -72,6 +74,7 @@ def test_every_state_says_it_and_stays_light(app, client, state):
 @on_sqlite
 def test_the_heaviest_content_that_is_taken_fits_into_the_heaviest_page(app, client):
     coupon = missed(client)
+    set_picture(coupon, file_of(noise((1600, 800)), "JPEG"), by=None)
     texts = {"description": random_korean(1200), "terms": random_korean(1400, 2)}
     write(coupon, **KOREAN | texts | {"place": random_korean(200, 3), "contact": random_korean(200, 4)})
     with pytest.raises(InvalidField) as refusal:

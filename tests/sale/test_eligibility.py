@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tests.builders import make_coupon, make_users
 from webapp.models import Coupon, CouponIssue, LineEvent, User, utcnow
-from webapp.sale import admission, claims, eligibility
+from webapp.sale import admission, claims, drawing, eligibility
 from webapp.sale.codes import new_codes
 from webapp.sale.eligibility import Rule
 from webapp.stores.sql import db
@@ -116,7 +116,7 @@ def test_a_code_is_text_and_never_a_part_of_the_statement(monkeypatch):
     coupon, users = make_coupon(quota=len(ODD_CODES)), make_users(len(ODD_CODES))
     for user in users:
         claims.claim(coupon, user)
-    monkeypatch.setattr(admission, "new_codes", lambda count: ODD_CODES[:count])
+    monkeypatch.setattr(drawing, "new_codes", lambda count: ODD_CODES[:count])
     admission.admit(coupon)
     with db.engine.connect() as connection:
         rows = select(CouponIssue.code).where(CouponIssue.coupon_id == coupon).order_by(CouponIssue.id)

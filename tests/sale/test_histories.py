@@ -476,19 +476,46 @@ def put_clock_back(coupon: int, ms: int) -> None:
         line_redis().pexpire(line.bell_key, life_ms + ms)
 
 
-@pytest.mark.parametrize("back_s", [60, 600, 86_400])
-def test_a_clock_that_is_put_back_neither_holds_admission_up_nor_the_bell(monkeypatch, back_s):
-    monkeypatch.setattr(sale_epochs, "GRACE_MS", 4000)
-    coupon, users = make_coupon(), make_users(2)
+@pytest.mark.parametrize("back_s", [2, 60, 600, 86_400])
+def test_a_clock_that_is_put_back_has_the_wait_for_receipts_begin_anew(monkeypatch, back_s):
+    """It neither ends, or a newcomer would overtake, nor goes on for ever so long."""
+    monkeypatch.setattr(sale_epochs, "GRACE_MS", 60_000)
+    coupon, users = make_coupon(quota=1), make_users(2)
     claims.claim(coupon, users[0])
     line_redis().flushall()
     claims.claim(coupon, users[1])
-    assert sweep() == 0, "admission waits for receipts"
     put_clock_back(coupon, back_s * 1000)
-    assert sweep() == 1
+    assert sweep() == 0
+    assert admission.admit(coupon).issued == 0, "admission waits for receipts"
+    gate = line_of(coupon).gate()
+    assert 50_000 < gate.grace_until_ms - gate.now_ms <= 60_000
+    assert gate.ahead_ms == pytest.approx(back_s * 1000, abs=5000)
     assert claims.restore(coupon, users[0], number=1, epoch=1).state == "waiting"
-    assert admission.admit(coupon).issued == 2
-    assert line_of(coupon).gate().ahead_ms == pytest.approx(back_s * 1000, abs=5000)
+    line_redis().hset(line_of(coupon).gate_key, "grace_until", gate.now_ms)
+    assert admission.admit(coupon).issued == 1
+    assert claims.standing(coupon, users[0]).state == "issued"
+    assert list(line_of(coupon).late()) == []
+
+
+def test_a_clock_that_is_put_back_makes_no_wait_where_there_was_none():
+    coupon, (user,) = make_coupon(), make_users(1)
+    claims.claim(coupon, user)
+    line_of(coupon).quiet_bell()
+    put_clock_back(coupon, 600_000)
+    assert sweep() == 1
+
+
+def test_a_wait_that_is_over_stays_over_when_the_clock_is_put_back(monkeypatch):
+    monkeypatch.setattr(sale_epochs, "GRACE_MS", 60_000)
+    coupon, users = make_coupon(quota=1), make_users(2)
+    claims.claim(coupon, users[0])
+    line_redis().flushall()
+    claims.claim(coupon, users[1])
+    put_clock_back(coupon, -600_000)
+    assert admission.admit(coupon).issued == 1, "by this clock it is over"
+    put_clock_back(coupon, 600_000)
+    assert claims.restore(coupon, users[0], number=1, epoch=1).state == "sold_out"
+    assert [each.number for each in line_of(coupon).late()] == [1]
 
 
 def test_a_bell_from_before_the_clock_was_put_back_is_no_bell():

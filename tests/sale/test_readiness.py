@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 from tests.builders import at_work, failing, make_coupon, make_user, make_users
-from tests.conftest import on_sqlite
+from tests.conftest import on_each, on_sqlite
 from webapp.models import Coupon, User, utcnow
 from webapp.models.rehearsals import PASSED
 from webapp.sale import content as contents
@@ -66,6 +66,7 @@ def words(coupon: int, check: str) -> str:
     return next(str(each.words) for each in going_live.check(coupon) if each.check == check)
 
 
+@on_each
 def test_a_sound_draft_passes_every_check():
     assert levels(sound()) == {}
 

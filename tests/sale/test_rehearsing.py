@@ -1,5 +1,6 @@
 """Asking for rehearsals: one at a time, of sizes that can be, not beside an opening, and never for ever."""
 
+import subprocess
 from datetime import timedelta
 
 import pytest
@@ -149,6 +150,43 @@ def test_what_a_dead_process_left_is_deleted(app):
     assert state(rehearsal) == BROKEN
     assert db.session.scalar(select(func.count()).where(Coupon.title == mark)) == 0
     assert db.session.get(Coupon, coupon) is not None
+
+
+@pytest.fixture
+def started(app, monkeypatch) -> tuple[starting.Rehearsals, int, int]:
+    """A sweeper whose process of a rehearsal has just died, with the coupon and the rehearsal."""
+    died: list[subprocess.Popen[bytes]] = []
+
+    def spawn_one_that_dies(_command: object) -> subprocess.Popen[bytes]:
+        died.append(subprocess.Popen(["false"]))
+        return died[-1]
+
+    monkeypatch.setattr(starting, "spawn", spawn_one_that_dies)
+    sweeper, coupon = starting.Rehearsals(), draft()
+    rehearsal = ask(coupon, by=None)
+    sweeper.look()
+    died[-1].wait(10)
+    return sweeper, coupon, rehearsal
+
+
+@on_sqlite
+@pytest.mark.parametrize(("stopped", "ends"), [(False, BROKEN), (True, STOPPED)])
+def test_one_whose_process_dies_ends_at_the_next_look(started, stopped, ends):
+    sweeper, coupon, rehearsal = started
+    if stopped:
+        stop(coupon, by=None)
+    sweeper.look()
+    assert state(rehearsal) == ends
+
+
+@on_sqlite
+def test_a_sweeper_leaves_the_rehearsal_of_another_one_alone(started):
+    """The other one began it after ours had ended its row, and before ours saw its process gone."""
+    sweeper, coupon, rehearsal = started
+    end(rehearsal, PASSED)
+    other = ask(coupon, by=None, state=RUNNING)
+    sweeper.look()
+    assert state(other) == RUNNING
 
 
 # What going live makes of it

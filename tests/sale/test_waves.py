@@ -42,7 +42,7 @@ def campaign(count: int = 2, *, quota: int = 2, **options) -> list[int]:
     """Make a campaign whose waves are all live and open now, so that people can come to each."""
     coupon, times = first_of(count)
     ids = make_waves(coupon, times, quota=quota, by=None, **options)
-    waves.publish_waves(coupon, lambda rows: None)
+    waves.publish_waves(coupon, by=None, look=lambda rows: None)
     for wave in ids:
         move(wave, opens_in=-60)
     return ids

@@ -29,6 +29,9 @@ class Actor(greenlet):
         """The crossing before which it stands."""
         self.crossings = 0
         self.wants_lock = self.session_lost = self.died = False
+        self.seat: Any = None
+        """Its seat among those who travel together, while it waits for its turn; `asks` says before which script."""
+        self.asks = ""
         self.result: Any = None
         self.error: Exception | None = None
         self.read: Any = None
@@ -37,6 +40,8 @@ class Actor(greenlet):
         """Whether the gate was to be trusted, and knew the user, when it last asked the line about them."""
         self.invited = False
         """Whether SQL says that the coupon is for the user, and the gate has heard of all changes, when it asked."""
+        self.free = False
+        """Whether they have none of another wave, and the line has heard of all that happened there, when it asked."""
         self.showed = 0
         """The number on the receipt that it brings."""
 
@@ -49,6 +54,10 @@ class Actor(greenlet):
     @property
     def over(self) -> bool:
         return self.dead
+
+    @property
+    def waits_for_turn(self) -> bool:
+        return self.seat is not None and not self.seat.come.is_set()
 
     def cross(self, crossing: Crossing) -> None:
         """Cross to the store before which it stands, and go on to the next crossing or to the end."""

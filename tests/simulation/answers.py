@@ -7,12 +7,14 @@ from tests.simulation.actors import Actor
 from tests.simulation.promises import Person, Promises
 from tests.simulation.world import START_MS
 from webapp.line.keys import BELL_MS
+from webapp.sale.elsewhere import NEAR
 from webapp.sale.outcomes import Refused, Ticket, is_revoked
 
-KNOWS_NOBODY = {"none", "not_open", "closed", "not_eligible"}
+KNOWS_NOBODY = {"none", "not_open", "closed", "not_eligible", "other_wave"}
 """What nobody hears who has a place or a result."""
-TELLS_OF_THE_LINE = {"waiting", "sold_out", "none", "lost", "not_open", "closed", "not_eligible"}
+TELLS_OF_THE_LINE = {"waiting", "sold_out", "lost", *KNOWS_NOBODY}
 """What only a gate that is to be trusted may say."""
+NEAR_MS = NEAR.total_seconds() * 1000
 SWEPT_MS = 7 * 24 * 3600 * 1000
 """Every coupon is swept for so long, whatever its line holds."""
 
@@ -48,6 +50,8 @@ def _wrong_of_the_line(actor: Actor, said: str, refusal: str) -> Iterator[str]:
         yield f'P10: user {user} hears "{said}" of a gate that is not to be trusted'
     if refusal == "not_eligible" and actor.invited:
         yield f'P10: the coupon is for user {user}, who hears "{refusal}"'
+    if refusal == "other_wave" and actor.free:
+        yield f'P10: user {user} has none of another wave, and hears "{refusal}"'
     if actor.trusted and actor.known and (said in KNOWS_NOBODY or refusal == "sold_out"):
         yield f'P9: the line knows user {user}, who hears "{said}"'
 
@@ -90,12 +94,22 @@ def after_a_sweep_of_lists(promises: Promises) -> Iterator[str]:
     seen, books, world = promises.seen, promises.books, promises.world
     if promises.in_doubt_until == inf or world.now_ms - START_MS > SWEPT_MS or not seen.trusted:
         return
+    yield from _after_hearing_of_other_waves(promises)
     if books.audience and seen.gate["audience"] == books.audience:
         able = books.people - books.blocked
         if not seen.list_is_whole:
             yield "P6: the sweeper has swept, and the line does not know its list"
         elif seen.listed & able != books.listed & able:
             yield f"P10: the sweeper has swept, and the line lets {sorted(seen.listed)} in, not {sorted(books.listed)}"
+
+
+def _after_hearing_of_other_waves(promises: Promises) -> Iterator[str]:
+    """A wave that people can claim now or soon refuses just those who have one of another wave."""
+    seen, books, now_ms = promises.seen, promises.books, promises.world.now_ms
+    period = (int(seen.gate["opens_at"]) - NEAR_MS, int(seen.gate["closes_at"]) + NEAR_MS)
+    told = int(seen.gate["revision"]) == books.row.revision
+    if books.row.one_each and told and period[0] < now_ms < period[1] and seen.refused != books.elsewhere:
+        yield f"P10: the sweeper has swept, and the line refuses {sorted(seen.refused)}, not {sorted(books.elsewhere)}"
 
 
 def after_a_sweep(promises: Promises) -> Iterator[str]:

@@ -8,17 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 from flask import current_app
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import delete, insert, select
+from sqlalchemy.exc import DBAPIError
 
 from tests.simulation.actors import Actor
+from tests.simulation.pauses import EXTENDS
+from tests.simulation.reading import OTHER
+from tests.simulation.rest import TO_THE_END
 from tests.simulation.world import COUPON
-from webapp.accounts.sessions import delete_account, end_sessions
-from webapp.models import User, utcnow
-from webapp.sale import claims, held, lists, publishing, redeeming, uploads
+from webapp.accounts import blocking
+from webapp.accounts.sessions import delete_account
+from webapp.models import CouponIssue, User, utcnow
+from webapp.sale import claims, held, lists, pausing, pools, publishing, redeeming, uploads
 from webapp.sale.anonymising import anonymise
 from webapp.sale.coupons import InvalidField, change_coupon
+from webapp.sale.locking import locked_coupon
 from webapp.sale.outcomes import Refused, Ticket
+from webapp.sale.pause_message import PauseMessage
 from webapp.sale.people_file import PEOPLE_FILE
+from webapp.sale.pool_file import POOL_FILE
 from webapp.stores.sql import db
 from webapp.web.pages import tickets
 
@@ -28,9 +36,10 @@ if TYPE_CHECKING:
 Work = Callable[[], Any]
 ASK = {"click", "click elsewhere", "poll"}
 """The actors that end with an answer to a person."""
-EXPECTED = (redis.RedisError, SQLAlchemyError, Refused, InvalidField, redeeming.Unchanged, LookupError)
+EXPECTED = (redis.RedisError, DBAPIError, Refused, InvalidField, redeeming.Unchanged, LookupError)
 """What the product's verbs say that they raise."""
 LATER = timedelta(seconds=300)
+PROMISED = timedelta(seconds=4)
 
 
 def click(user: int) -> Work:
@@ -87,9 +96,19 @@ CHANGES = {
     "lets it start later": lambda row, now: {"issue_start_at": now + timedelta(seconds=6)},
 }
 
+SAYS_WHEN = "pauses the coupon and says until when"
+PAUSES: dict[str, Callable[[datetime], Any]] = {
+    SAYS_WHEN: lambda now: pausing.pause(COUPON, PauseMessage("error", promised_at=now + PROMISED)),
+    f"resumes the coupon {EXTENDS}": lambda _now: pausing.resume(COUPON, extend=True),
+}
+OPERATOR = sorted([*CHANGES, *PAUSES])
+"""All that an operator does to the coupon, in words."""
+
 
 def change(name: str, world: "World") -> Work:
     now = datetime.fromtimestamp(world.now_ms / 1000, UTC)
+    if name in PAUSES:
+        return lambda: PAUSES[name](now)
     fields: dict[str, Any] = CHANGES[name](world.books().row, now)
     return lambda: change_coupon(COUPON, **fields)
 
@@ -108,6 +127,13 @@ LISTS = {
 }
 """What operators do to the list, in words, with a user or with others."""
 
+HOW_A_LIST_CHANGES = [
+    *((deed, cut) for deed in sorted(LISTS) for cut in (TO_THE_END, "publish.lua")),
+    *[(deed, "mark_members.lua") for deed in sorted(LISTS) if "{user}" in deed] * 3,
+    *[(deed, "write_members.lua") for deed in sorted(LISTS) if "{others}" in deed] * 3,
+]
+"""What operators do to the list, and before what they stop: half of it before Redis hears of the very people."""
+
 
 def email(user: int) -> str:
     return f"{user}@example.com"
@@ -119,6 +145,57 @@ def bring(people: list[int], *, replace: bool) -> None:
     uploads.read(upload, PEOPLE_FILE, BytesIO("\n".join(map(email, people)).encode()))
     with suppress(lists.NotCounted):  # a file of nobody is refused
         lists.count_people(upload, replace=replace, by=None)
+
+
+def give_elsewhere(user: int) -> Work:
+    """Have the other wave give a user a coupon, as its admission does: not to who has one already."""
+
+    def give() -> None:
+        with locked_coupon(OTHER) as lock:
+            place = {"campaign_id": COUPON, "user_id": user}
+            held = [getattr(CouponIssue, name) == value for name, value in place.items()]
+            if lock.connection.scalar(select(CouponIssue.id).where(*held)) is None:
+                number = lock.coupon.revision
+                issue = {
+                    "coupon_id": OTHER,
+                    "ticket_number": number,
+                    "code": f"OTHER{number}",
+                    "issued_at": utcnow(),
+                }
+                lock.connection.execute(insert(CouponIssue).values(**place, **issue, epoch=1))
+                lock.commit()
+
+    return give
+
+
+def take_back_elsewhere(user: int) -> Work:
+    def take_back() -> None:
+        with locked_coupon(OTHER) as lock:
+            theirs = (CouponIssue.coupon_id == OTHER, CouponIssue.user_id == user)
+            lock.connection.execute(delete(CouponIssue).where(*theirs))
+            lock.commit()
+
+    return take_back
+
+
+POOL = {
+    "adds {count} codes": lambda codes: lambda: add_codes(codes),
+    "takes the last file of codes out": lambda _codes: take_codes_out,
+}
+"""What operators do to the pool of codes, in words, with codes that were in no file before."""
+
+
+def add_codes(codes: list[str]) -> None:
+    """Bring a file with these codes, and have it count."""
+    upload = uploads.begin(POOL_FILE, COUPON, "codes.csv", by=None)
+    uploads.read(upload, POOL_FILE, BytesIO("".join(f"{code}\n" for code in codes).encode()))
+    with suppress(lists.NotCounted):  # another file has taken its place
+        pools.count_codes(upload, by=None)
+
+
+def take_codes_out() -> None:
+    if files := pools.files_of(COUPON):
+        pools.withdraw_codes(files[-1].id, by=None)
 
 
 def revoke(code: str) -> Work:
@@ -133,18 +210,14 @@ def reconcile() -> None:
     publishing.reconcile(COUPON)
 
 
-def _block(user: int) -> None:
-    end_sessions(user, blocked_at=utcnow())
-
-
 def _anonymise(user: int) -> None:
     if account := db.session.get(User, user):
-        anonymise(account)
+        anonymise(account, by=None)
 
 
 ACCOUNTS: dict[str, Callable[[int], Work]] = {
-    "block": lambda user: lambda: _block(user),
-    "unblock": lambda user: lambda: end_sessions(user, blocked_at=None),
-    "delete": lambda user: lambda: delete_account(user),
+    "block": lambda user: lambda: blocking.block(user, by=None),
+    "unblock": lambda user: lambda: blocking.unblock(user, by=None),
+    "delete": lambda user: lambda: delete_account(user, by=None),
     "anonymise": lambda user: lambda: _anonymise(user),
 }

@@ -1,17 +1,16 @@
--- Stands in front of every script in the simulation: TIME, INFO and the life of a bell are the simulation's.
+-- Stands in front of every script in the simulation: TIME and the life of a bell are the simulation's.
 -- A bell's value is the ms at which it ends, by the simulated clock of Redis.
 
 local server = redis
 local redis = {}
 
 local function simulated_ms()
-  local time = server.call('HMGET', 'simulated', 's', 'us')
+  local time = server.call('HMGET', 'simulated{coupon:1}', 's', 'us')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
 function redis.call(command, key, ...)
-  if command == 'TIME' then return server.call('HMGET', 'simulated', 's', 'us') end
-  if command == 'INFO' and key == 'server' then return server.call('HGET', 'simulated', 'info') end
+  if command == 'TIME' then return server.call('HMGET', 'simulated{coupon:1}', 's', 'us') end
   if key and string.sub(key, -5) == ':bell' then
     if command == 'PTTL' then
       local ends = server.call('GET', key)

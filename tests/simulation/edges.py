@@ -1,7 +1,8 @@
 """The edges of the product, where the simulation stands: the wire to Redis, the driver of SQL, the clock, the queue.
 
-Nothing inside the product is changed. A script is the product's own text behind `edge.lua`, which answers TIME and INFO
-from a key of the simulation; so does the wire for a plain TIME or INFO, and for how long a bell still lives.
+Nothing inside the product is changed. A script is the product's own text behind `edge.lua`, which answers TIME from a
+key of the simulation; so does the wire for a plain TIME or INFO, and for how long a bell still lives. A connection ends
+with the run of the server to which it was made.
 """
 
 from collections.abc import Iterator
@@ -21,22 +22,23 @@ from sqlalchemy import event
 
 from tests.simulation.actors import Crossing, running, stop_before
 from webapp.accounts import sessions
-from webapp.line.line import Line
+from webapp.line import together
+from webapp.line.together import Together
 from webapp.sale import admission, bells, claims, epochs
-from webapp.stores import script_redis
-from webapp.stores.pool import UnixConnection
+from webapp.stores import cluster, script_redis
+from webapp.stores.pool import TCPConnection, UnixConnection
 from webapp.stores.queue import BELL_TTL_S
 from webapp.stores.sql import db
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-CLOCK = "simulated"
-"""The key with the simulation's time and run of the server: fields s, us, info."""
 EDGE = (Path(__file__).parent / "edge.lua").read_text()
 """What stands in front of every script."""
 COUPON = 1
-BELL = Line(None, COUPON).bell_key  # type: ignore[arg-type]
+CLOCK = f"simulated{{coupon:{COUPON}}}"
+"""The key with the simulation's time and run of the server, on the node of the line: fields s, us, info."""
+BELL = f"{{coupon:{COUPON}}}:bell"
 ON_THE_WIRE = (
     (pack_command(("TIME",)), pack_command(("HMGET", CLOCK, "s", "us"))),
     (pack_command(("INFO", "server")), pack_command(("HGET", CLOCK, "info"))),
@@ -72,15 +74,27 @@ def commands(packed: bytes) -> Iterator[list[bytes]]:
         yield found
 
 
+def users_of(command: list[bytes]) -> list[int]:
+    """Return the users of one call of claim.lua, as it is sent: they stand between two settings and the run."""
+    keys = int(command[2])
+    return [int(user) for user in command[3 + keys + 2 : -1]]
+
+
 def name_of(command: list[bytes]) -> str:
     name = command[0].decode()
     return f"{_names[command[1].decode()]}.lua" if name == "EVALSHA" else name
 
 
-class Wire(UnixConnection):
+class Wire:
     """A connection to the real server on which commands can be refused, and replies lost."""
 
     world: "World"
+    server = 0
+    """The run of the server with which it was connected."""
+
+    def _connect(self) -> Any:
+        self.server = self.world.runs
+        return super()._connect()  # type: ignore[misc]
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         packed = b"".join([command] if isinstance(command, bytes) else command)
@@ -88,10 +102,14 @@ class Wire(UnixConnection):
         crossing = Crossing.GOES if names == ["SCRIPT"] else stop_before(" + ".join(names))
         if crossing is Crossing.REFUSED or (self.world.redis_away and running()):
             raise redis.ConnectionError("refused by the simulation")
+        if self.server != self.world.runs:
+            self.disconnect()
+            raise redis.ConnectionError("the server has ended, and its connections with it")
         self.world.note_command(names)
+        self.world.pressed = users_of(next(commands(packed))) if names == ["claim.lua"] else []
         for asked, instead in ON_THE_WIRE:
             packed = packed.replace(asked, instead)
-        super().send_packed_command([packed], check_health=False)
+        super().send_packed_command([packed], check_health=False)  # type: ignore[misc]
         if crossing is Crossing.REPLY_LOST:
             for _ in names:
                 self._read_anything()
@@ -100,7 +118,18 @@ class Wire(UnixConnection):
 
     def _read_anything(self) -> None:
         with suppress(redis.ResponseError):
-            super().read_response()
+            super().read_response()  # type: ignore[misc]
+
+
+class UnixWire(Wire, UnixConnection):
+    pass
+
+
+class TCPWire(Wire, TCPConnection):
+    pass
+
+
+WIRES = {UnixConnection: UnixWire, TCPConnection: TCPWire}
 
 
 class Jobs:
@@ -173,12 +202,40 @@ class Driver:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        event.listen(db.engine, "do_execute", self.do_execute)
+        for statements in ("do_execute", "do_executemany"):
+            event.listen(db.engine, statements, self.do_execute)
         with (
             patch.object(self.dialect, "do_commit", self.do_commit),
             patch.object(self.dialect, "do_rollback", self.do_rollback),
         ):
             yield
+
+
+class Travellers:
+    """Stands where people ask together: says in which order they came, and stops an actor that waits for its turn."""
+
+    def __init__(self, world: "World", app: Flask) -> None:
+        self.world, self.app, self.ask = world, app, Together.ask
+
+    def ask_in_order(self, together: Together[Any], coupon_id: int, user_id: int) -> Any:
+        asked = next(self.world.asks)
+        if actor := running():
+            pressed = together is self.app.extensions["clicks"]
+            actor.asks = "claim.lua" if pressed else "read_standing.lua"
+        self.world.asking[asked] = user_id
+        try:
+            return self.ask(together, coupon_id, user_id)
+        finally:
+            del self.world.asking[asked]
+
+    def wait_for_turn(self, seat: Any) -> bool:
+        if actor := running():
+            actor.seat = seat
+            try:
+                stop_before("its turn")
+            finally:
+                actor.seat = None
+        return bool(seat.come.is_set())
 
 
 def simulated_time(world: "World") -> Any:
@@ -198,16 +255,25 @@ def simulated_datetime(world: "World") -> type[datetime]:
 @contextmanager
 def standing_between(world: "World", app: Flask) -> Iterator[None]:
     """Put the simulation between the app and its stores."""
-    pool = app.extensions["line"].connection_pool
-    pool.connection_class, Wire.world = Wire, world
+    Wire.world = world
+    for server in app.extensions["line"].each():
+        pool = server.connection_pool
+        pool.disconnect()
+        pool.reset()
+        pool.connection_class = WIRES[pool.connection_class]
+    travellers = Travellers(world, app)
     with ExitStack() as stack:
         stack.enter_context(Driver(world, db.engine.dialect).watching())
         for target, name, instead in (
+            (together, "wait_for_turn", travellers.wait_for_turn),
+            (Together, "ask", lambda *asked: travellers.ask_in_order(*asked)),
             (script_redis, "script", simulated_script),
             (admission, "time", simulated_time(world)),
             (bells, "bell_queue", lambda: world.jobs),
             # One thread: a request makes the gate itself, as the thread would that it waits for.
             (claims, "wait_for_gate", epochs.ensure_open),
+            # No time passes but by the machine's choice, so nobody waits for another node.
+            (cluster, "FOLLOWED_S", -1),
             (sessions.EndedSessions, "tell_again", lambda _self: None),
         ):
             stack.enter_context(patch.object(target, name, instead))

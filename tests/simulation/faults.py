@@ -66,6 +66,7 @@ OF_REDIS: dict[str, Callable[[World], bool]] = {
     "the clock of Redis steps back by 10 minutes": _clock_steps(-TEN_MINUTES),
     "the clock of Redis steps back by 2 s": _clock_steps(-2000),
     "Redis loses the list": _loses_the_list(World.lose_list),
+    "Redis loses who has one of another wave": _loses_the_list(World.lose_elsewhere),
     "a piece of the list in Redis is left": _loses_the_list(World.cut_list),
     "Redis answers no more": _is_away,
 }

@@ -16,7 +16,6 @@ from tests.simulation.rest import TO_THE_END, come_to_rest
 from tests.simulation.steps import CUTS, SOME, SPANS, STEPS, USERS, WHICH, step
 from tests.simulation.words import WORDS, span
 from tests.simulation.world import COUPON, PEOPLE, World
-from webapp.sale.members import sweep_members
 
 MOST_ACTORS = 4
 MOST_CROSSINGS = 400
@@ -45,6 +44,8 @@ class Simulation(RuleBasedStateMachine):
         self.script: list[tuple[str, dict[str, Any]]] = []
         self.whole_steps = 0
         """How many of them have come to their end."""
+        self.to_ring: list[Actor] = []
+        """Those whose call has set the bell, until one of them rings."""
 
     def play(self, name: str, arguments: dict[str, Any]) -> None:
         """Take a step that the script keeps, if it can be taken now."""
@@ -97,19 +98,32 @@ class Simulation(RuleBasedStateMachine):
     def cross(self, actor: Actor, crossing: Crossing) -> None:
         before = actor.before
         if before in ("claim.lua", "read_standing.lua", "restore_ticket.lua"):
-            seen = self.promises.seen
-            actor.trusted, actor.known = seen.trusted, actor.about in {**seen.places, **seen.results}
-            told = seen.gate.get("audience") == self.promises.books.audience
-            actor.invited = told and self.promises.books.may(actor.about)
+            self.promises.asking = [user for _, user in sorted(self.world.asking.items())]
+            for each in [actor, *(other for other in self.actors if other.waits_for_turn)]:
+                if each is actor or each.asks == before:
+                    self.note_what_is_known(each)
         if before == "read_head.lua":
             under_lock = self.world.lock_holder is actor
             actor.read = (self.promises.seen, self.world.now_ms) if under_lock else None
         actor.crossings += 1
         if actor.crossings > MOST_CROSSINGS:
             self.broken(f"P6: {actor.name}, and comes to no end")
-        self.world.ran = False
+        self.world.ran, bell = False, self.promises.seen.bell_until
+        travel = [actor, *(other for other in self.actors if other.waits_for_turn and other.asks == before)]
         actor.cross(crossing)
         self.judge(actor, before if self.world.ran else "")
+        if before == "the queue" and actor in self.to_ring:
+            self.to_ring = []
+        if before == "claim.lua" and crossing is Crossing.GOES and self.promises.seen.bell_until > bell:
+            self.to_ring = [each for each in travel if each.about in self.world.pressed]
+
+    def note_what_is_known(self, actor: Actor) -> None:
+        """Note what the line knows as it is asked for this actor, alone or with others."""
+        seen, books = self.promises.seen, self.promises.books
+        actor.trusted, actor.known = seen.trusted, actor.about in {**seen.places, **seen.results}
+        told = seen.gate.get("audience") == books.audience
+        actor.invited = told and books.may(actor.about)
+        actor.free = seen.has_heard(books) and actor.about not in books.elsewhere
 
     def finish(self, actor: Actor) -> None:
         """Judge what has come out of an actor that is over; say before what another one has stopped."""
@@ -118,6 +132,12 @@ class Simulation(RuleBasedStateMachine):
             return
         self.actors.remove(actor)
         self.world.give_lock_back(actor, committed=False)
+        if actor in self.to_ring:
+            self.to_ring = (
+                [] if actor.died or actor.error else [each for each in self.to_ring if each is not actor]
+            )
+            if not self.to_ring and not (actor.died or actor.error):
+                self.broken("P6: the bell is set, and nobody of those who pressed has rung")
         if actor.died:
             return
         if actor.error is not None and not isinstance(actor.error, deeds.EXPECTED):
@@ -147,22 +167,25 @@ class Simulation(RuleBasedStateMachine):
         closes_in_s=st.sampled_from([600, 600, 20]),
         first=st.one_of(SOME, st.lists(USERS, min_size=3, unique=True)),
         standby=st.sampled_from([0, 2, 4]),
+        waves=st.booleans(),
+        pool=st.sampled_from([None, None, None, 1, 2, 3]),
     )
     def coupon(self, **chosen: Any) -> None:
         self.script.append(("coupon", chosen))
         self.write_the_coupon(**chosen)
         self.whole_steps = 1
 
-    def write_the_coupon(
-        self, quota: int | None, standby: int, opens_in_s: int, closes_in_s: int, first: list[int]
-    ) -> None:
+    def write_the_coupon(self, first: list[int], **offer: Any) -> None:
         """Write the coupon; some people press the button at once."""
-        self.world.begin(quota=quota, standby=standby, opens_in_s=opens_in_s, closes_in_s=closes_in_s)
+        self.world.begin(**offer)
         people = {user: Person() for user in PEOPLE}
         self.promises = Promises(self.world, self.world.seen(), self.world.books(), people)
-        opens = "has opened" if opens_in_s < 0 else f"opens in {opens_in_s} s"
-        amounts = f"quota {quota if quota is not None else 'unlimited'} and {standby} places in standby"
-        self.tell(f"a coupon with {amounts} {opens}, and ends in {closes_in_s} s")
+        opens = "has opened" if offer["opens_in_s"] < 0 else f"opens in {offer['opens_in_s']} s"
+        quota = "unlimited" if offer["quota"] is None else offer["quota"]
+        codes = "codes of ours" if offer["pool"] is None else f"{offer['pool']} codes of its own"
+        amounts = f"quota {quota}, {codes} and {offer['standby']} places in standby"
+        what = "wave" if offer["waves"] else "coupon"
+        self.tell(f"a {what} with {amounts} {opens}, and ends in {offer['closes_in_s']} s")
         for user in first:
             self.do("click", user=user, cut=TO_THE_END)
 
@@ -203,11 +226,11 @@ class Simulation(RuleBasedStateMachine):
 
     @step(when=has_room, cut=CUTS)
     def sweep_lists(self, cut: Cut) -> None:
-        self.begin("the sweeper looks after the lists", sweep_members, cut, kind="lists")
+        self.begin("the sweeper looks after the lists", sweeper.sweep_lists, cut, kind="lists")
 
     # Operators
 
-    @step(when=has_room, change=st.sampled_from(sorted(deeds.CHANGES)), cut=CUTS)
+    @step(when=has_room, change=st.sampled_from(deeds.OPERATOR), cut=CUTS)
     def change(self, change: str, cut: Cut) -> None:
         work = deeds.change(change, self.world)
         self.begin(f"an operator {change}", work, cut, kind="operator")
@@ -230,6 +253,11 @@ class Simulation(RuleBasedStateMachine):
     def the_list(self, deed: str, user: int, others: list[int], cut: Cut) -> None:
         words = deed.format(user=user, others=others)
         self.begin(f"an operator {words}", deeds.LISTS[deed](user, others), cut, kind="operator")
+
+    @step(when=has_room, deed=st.sampled_from(sorted(deeds.POOL)), count=st.sampled_from([1, 2]), cut=CUTS)
+    def the_pool(self, deed: str, count: int, cut: Cut) -> None:
+        work = deeds.POOL[deed](self.world.new_codes(count))
+        self.begin(f"an operator {deed.format(count=count)}", work, cut, kind="operator")
 
     @step(when=has_room, cut=CUTS)
     def reconcile(self, cut: Cut) -> None:

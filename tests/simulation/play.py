@@ -12,14 +12,17 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from deploy.clusters import Cluster, Watched
 from deploy.stores import MariaDB, Valkey
+from tests.simulation.edges import BELL
 from tests.simulation.machine import Simulation
 from tests.simulation.promises import Violation
 from tests.simulation.shorten import shortened
-from tests.simulation.stories import Stories
+from tests.simulation.stories_of_the_sale import Stories
 from tests.simulation.world import open_world
 
 RULES_A_RUN, RUNS_A_SEED = 15, 8
+LINES = ("one server", "cluster", "watched")
 FAST = ("--appendonly", "no")
 
 
@@ -42,18 +45,32 @@ def one_seed(number: int) -> None:
 
 
 @contextmanager
-def a_world(database: str = "sqlite") -> Iterator[None]:
+def a_world(database: str = "sqlite", lines: str = "one server") -> Iterator[None]:
     """Start private stores, and the world on them."""
     logging.disable(logging.CRITICAL)
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="fc-sim-", dir=memory) as name:
         directory = Path(name)
         with (
-            Valkey(directory, options=FAST) as valkey,
+            _lines(lines, directory) as (lines_url, server),
             _database(database, directory) as url,
-            open_world(url, valkey.socket_path) as Simulation.world,
+            open_world(url, lines_url, server) as Simulation.world,
         ):
             yield
+
+
+@contextmanager
+def _lines(kind: str, directory: Path) -> Iterator[tuple[str, Valkey]]:
+    """Start what holds the line, and yield its address and the server that has it."""
+    if kind == "one server":
+        with Valkey(directory, options=FAST) as valkey:
+            yield valkey.url, valkey
+    elif kind == "cluster":
+        with Cluster(directory) as nodes:
+            yield nodes.url, nodes.master_of(BELL)
+    else:
+        with Watched(directory) as servers:
+            yield servers.url, servers.master
 
 
 @contextmanager
@@ -73,10 +90,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--seed", type=int, help="the first seed; alone, without --steps, only that one")
     parser.add_argument("--database", choices=("sqlite", "mariadb"), default="sqlite")
+    parser.add_argument("--lines", choices=LINES, default=LINES[0], help="what holds the lines")
     parser.add_argument("--as-found", action="store_true", help="do not look for the shortest history")
     options = parser.parse_args()
     number, began = options.seed or 1, time.monotonic()
-    with a_world(options.database):
+    with a_world(options.database, options.lines):
         while Simulation.steps < options.steps:
             try:
                 one_seed(number)

@@ -7,8 +7,10 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.actors import Actor
-from tests.simulation.reading import Books, Seen
+from tests.simulation.pauses import as_told, of_a_pause
+from tests.simulation.reading import Books, Issue, Seen
 from webapp.line.results import REVOKED
+from webapp.sale.eligibility import OTHER_WAVE
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -59,9 +61,13 @@ class Promises:
     opened: set[int] = field(default_factory=set)
     opened_at: tuple[int, int] = (0, 0)
     """When the running epoch was opened, and how far Redis's clock was ahead then."""
+    given: set[str] = field(default_factory=set)
+    """The codes that somebody got, also those that were revoked."""
     told: dict[str, int] = field(default_factory=dict)
     """The event at which Redis knew that a code was revoked."""
     sql_was_put_back: bool = False
+    asking: list[int] = field(default_factory=list)
+    """Who asked the line when it was asked last, in the order in which they came."""
     in_doubt_until: float = 0
     """The event up to which Redis told of an SQL that is no more: nothing is promised until somebody has reconciled."""
 
@@ -80,6 +86,7 @@ class Promises:
         self.books, self.sql_was_put_back, self.in_doubt_until = books, True, inf
         self.opened, self.told = set(), {}
         codes = {issue.code for issue in books.issues.values()}
+        self.given = codes | books.revoked.keys()
         for person in self.people.values():
             person.code = person.code if person.code in codes else ""
 
@@ -101,6 +108,10 @@ class Promises:
             yield from self._new_issues(actor, had, books)
             yield from new_events(had, books)
             yield from backwards_in_sql(had, books)
+            yield from of_a_pause(
+                actor, had, books, since_ms=self.world.lock_taken_ms, now_ms=self.world.now_ms
+            )
+        yield from as_told(seen, books)
         yield from self._places(crossed, actor, was, seen, books)
         yield from new_results(was, seen, books)
         yield from backwards(was, seen)
@@ -114,6 +125,7 @@ class Promises:
             yield f"P6: {sorted(seen.standby)} stand in standby, and the line gives numbers to others"
 
     def _remember(self, seen: Seen, books: Books, event: int) -> None:
+        self.given.update(issue.code for issue in books.issues.values())
         for user, number in seen.places.items():
             self.owners[number] = user
         for code, user in books.revoked.items():
@@ -128,12 +140,17 @@ class Promises:
         for user, issue in fresh.items():
             if user in books.blocked:
                 yield f"P4: user {user} is blocked and got a coupon"
+            if user in books.elsewhere:
+                yield f"P2: user {user} has one of another wave, and got a coupon"
             if not books.may(user):
                 yield f"P4: the coupon is for others than user {user}, who got one"
             if user in had.rejected:
                 yield f"P7: user {user} was refused ({had.rejected[user].reason}) and got a coupon all the same"
             if self.owners.get(issue.number) != user:
                 yield f"P4: number {issue.number} was never given to user {user}, who got a coupon for it"
+        for code in sorted({issue.code for issue in fresh.values()} & self.given):
+            yield f"P2: code {code} is given a second time"
+        yield from wrong_codes(had, books, sorted(fresh.values()))
         if books.row.status in ("paused", "draft"):
             yield f"the coupon is {books.row.status}, and {len(fresh)} were issued"
         yield from self._order(actor, max(issue.number for issue in fresh.values()), books)
@@ -149,9 +166,10 @@ class Promises:
         for user, number in line.places.items():
             if number < highest and not books.decided(user, number) and user not in books.rejected:
                 yield f"P4: number {highest} got a coupon before number {number}, user {user}"
-        opened_ms, ahead = self.opened_at
+        opened_ms, leaps = self.opened_at
         waited = read_ms - opened_ms
-        if line.epoch > 1 and waited < GRACE_MS and ahead == self.world.redis_ahead_ms:
+        # By a clock that leapt the wait was over; one that was put back makes no wait shorter.
+        if line.epoch > 1 and waited < GRACE_MS and leaps == self.world.leaps:
             yield f"P5: admission waited {waited} ms for the receipts of a line that was lost"
 
     def _places(
@@ -168,21 +186,36 @@ class Promises:
             yield f"user {user} stands in line and in standby"
         if len(set(seen.places.values())) < len(seen.places):
             yield f"P9: a number has two owners: {seen.places}"
+        if crossed == "claim.lua":
+            yield from self._new_numbers(was, seen)
         for user, number in seen.places.items():
             if self.owners.get(number, user) != user and not self.sql_was_put_back:
                 yield f"P9: number {number} is of user {self.owners[number]} and of user {user}"
             if user not in was.places:
                 yield from self._new_place(crossed, user, number, was, books)
-        pressed = actor.about if actor and crossed == "claim.lua" else None
-        if pressed and pressed not in seen.places and not why_no_number(was, pressed, self.world.redis_ms):
-            yield f"user {pressed} pressed while the line gave numbers, and got none"
+
+    def _new_numbers(self, was: Seen, seen: Seen) -> Iterator[str]:
+        """Those who pressed and may have a number got the next ones, in the order in which they came."""
+        pressed, now_ms = list(dict.fromkeys(self.world.pressed)), self.world.redis_ms
+        new = sorted(seen.places.keys() - was.places.keys(), key=lambda user: seen.places[user])
+        for number, user in enumerate(new, was.last + 1):
+            if user not in pressed:
+                yield f"user {user} got number {seen.places[user]} by the press of {pressed}"
+            if seen.places[user] != number:
+                yield f"P4: user {user} got number {seen.places[user]} after number {number - 1}"
+        came = [user for user in dict.fromkeys(self.asking) if user in new]
+        if came != [user for user in new if user in came]:
+            yield f"P4: {came} pressed in this order, and got their numbers in the order {new}"
+        for position, user in enumerate(pressed):
+            given = sum(other in new for other in pressed[:position])
+            why = why_no_number(was, user, now_ms, given)
+            if user in new and why:
+                yield f"user {user} got number {seen.places[user]}, although {why}"
+            if user not in seen.places and not why:
+                yield f"user {user} pressed while the line gave numbers, and got none"
 
     def _new_place(self, crossed: str, user: int, number: int, was: Seen, books: Books) -> Iterator[str]:
         if crossed == "claim.lua":
-            if why := why_no_number(was, user, self.world.redis_ms):
-                yield f"user {user} got number {number}, although {why}"
-            if number != was.last + 1:
-                yield f"P4: user {user} got number {number} after number {was.last}"
             if (user in self.seen.standby) != (was.gate["sold_out"] == "1"):
                 yield f"P4: user {user} pressed, and stands in the wrong one of line and standby"
         elif crossed == "restore_ticket.lua":
@@ -204,7 +237,7 @@ class Promises:
         floor, known = int(seen.gate.get("floor", 0)), max(self.owners, default=0)
         if floor < known and not self.sql_was_put_back:
             yield f"P9: epoch {seen.epoch} counts from {floor}, and number {known} was given"
-        self.opened_at = (self.world.now_ms, self.world.redis_ahead_ms)
+        self.opened_at = (self.world.now_ms, self.world.leaps)
         if seen.epoch in self.opened:
             yield f"P5: epoch {seen.epoch} is opened a second time"
         self.opened.add(seen.epoch)
@@ -214,10 +247,19 @@ class Promises:
             yield f"P7: epoch {seen.epoch} is open and does not know how user {user} was decided"
 
 
+def wrong_codes(had: Books, books: Books, fresh: list[Issue]) -> Iterator[str]:
+    """A pool gives its next codes, in the order of the tickets."""
+    codes = [issue.code for issue in fresh]
+    if had.row.pool_left is not None and codes != (due := had.codes_left[: len(codes)]):
+        yield f"P4: the next codes of the pool are {due}, and {codes} were given"
+
+
 def backwards_in_sql(had: Books, books: Books) -> Iterator[str]:
     """Every change of the coupon raises its revision, its numbers only rise, and what was used stays."""
     if books.row != had.row and books.row.revision <= had.row.revision:
         yield f"the coupon was changed, and its revision stays {books.row.revision}"
+    if had.row.pool_left is not None and books.row.pool_left is None and books.row.status != "draft":
+        yield "a coupon with a pool has its codes drawn by us from now on"
     if books.row.epoch < had.row.epoch or books.row.last < had.row.last:
         yield f"SQL knew of number {had.row.last} of epoch {had.row.epoch}, and has forgotten it"
     for code in books.revoked.keys() & had.used:
@@ -230,12 +272,23 @@ def sums(books: Books) -> Iterator[str]:
         yield f"P1: {len(books.issues)} issued of {row.quota}"
     if row.issued != len(books.issues):
         yield f"P1: the coupon counts {row.issued} issued, and there are {len(books.issues)}"
+    if both := books.elsewhere & books.issues.keys():
+        yield f"P2: {sorted(both)} hold one of two waves"
     if books.doubles:
         yield "P2: somebody holds the coupon twice"
+    if row.pool_left is not None:
+        if row.pool_left != len(books.codes_left):
+            yield f"the pool counts {row.pool_left} codes, and {len(books.codes_left)} are left"
+        for user in sorted(books.issues):
+            if books.issues[user].code not in {code for _, _, code in books.pool}:
+                yield f"the code of user {user} was never in the pool"
 
 
-def why_no_number(gate: Seen, user: int, now_ms: int) -> str:
-    """Return why a click must get no new number, "" when it must get one: what claim.lua has to say, in Python."""
+def why_no_number(gate: Seen, user: int, now_ms: int, given: int) -> str:
+    """Return why a click must get no new number, "" when it must get one: what claim.lua has to say, in Python.
+
+    So many numbers were `given` in the same call to those who came before.
+    """
     fields = gate.gate
     if not gate.trusted:
         return "no epoch is open in this run of Redis"
@@ -251,8 +304,10 @@ def why_no_number(gate: Seen, user: int, now_ms: int) -> str:
         return "P8: it is over"
     if why := why_not_for(gate, user):
         return why
-    full = gate.crowd >= int(fields.get("standby_limit", 0))
-    return "it is sold out" if fields["sold_out"] == "1" and full else ""
+    full = gate.crowd + given >= int(fields.get("standby_limit", 0))
+    if fields["sold_out"] == "1" and full:
+        return "it is sold out"
+    return "the line says that they have one of another wave" if user in gate.refused else ""
 
 
 def why_not_for(gate: Seen, user: int) -> str:
@@ -279,7 +334,10 @@ def new_events(had: Books, books: Books) -> Iterator[str]:
         if event in had.events:
             yield f"P3: {event.kind} of number {event.number} is written twice"
         able = event.user in books.people and event.user not in books.blocked
-        may = able and books.may(event.user or 0)
+        elsewhere = event.user in books.elsewhere
+        may = able and books.may(event.user or 0) and not elsewhere
+        if event.kind == "rejected" and event.reason == OTHER_WAVE and not elsewhere:
+            yield f"P4: user {event.user} was rejected ({event.reason}), and has none"
         if event.kind == "rejected" and may and not event.reason.startswith(REVOKED):
             yield f"P4: user {event.user} was rejected ({event.reason}), and may have the coupon"
         has = event.user in books.issues or event.user in books.rejected

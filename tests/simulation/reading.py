@@ -8,6 +8,9 @@ from redis.connection import UnixDomainSocketConnection
 
 from webapp.line.keys import MARK_BYTES
 
+OTHER = 2
+"""Another wave of the campaign."""
+
 
 class Issue(NamedTuple):
     number: int
@@ -34,6 +37,22 @@ class Row(NamedTuple):
     last: int
     audience: str = "everybody"
     version: int = 0
+    one_each: bool = False
+    """Whether it is a wave, and everybody gets one over all waves."""
+    pool_left: int | None = None
+    cursor_file: int = 0
+    cursor_line: int = 0
+    opens_at: Any = None
+    """These times are as the database gives them."""
+    ends_at: Any = None
+    paused_at: Any = None
+    promised_at: Any = None
+    pause_template: str = ""
+
+    @property
+    def coupons_left(self) -> bool:
+        """Whether somebody can still get one: neither the quota nor the pool of codes is at its end."""
+        return (self.quota is None or self.issued < self.quota) and self.pool_left != 0
 
 
 @dataclass
@@ -51,6 +70,17 @@ class Books:
     people: set[int] = field(default_factory=set)
     listed: set[int] = field(default_factory=set)
     """The people on the list of the coupon."""
+    elsewhere: set[int] = field(default_factory=set)
+    """The people who have one of the other wave."""
+    other_revision: int = 0
+    pool: list[tuple[int, int, str]] = field(default_factory=list)
+    """The codes of the pool in their order: file, line and code."""
+
+    @property
+    def codes_left(self) -> list[str]:
+        """The codes of the pool behind the cursor, in their order."""
+        cursor = (self.row.cursor_file, self.row.cursor_line)
+        return [code for file, line, code in self.pool if (file, line) > cursor]
 
     @property
     def audience(self) -> str:
@@ -92,6 +122,7 @@ class Seen:
     crowd: int = 0
     """How many members line and standby have, numbers that were given up included."""
     members: bytes = b""
+    elsewhere: bytes = b""
 
     @property
     def list_is_whole(self) -> bool:
@@ -101,8 +132,18 @@ class Seen:
     @property
     def listed(self) -> set[int]:
         """The people whose bits are set."""
-        bits = self.members[MARK_BYTES:]
-        return {at for at in range(8 * len(bits)) if bits[at // 8] & 0x80 >> at % 8}
+        return _set_bits(self.members)
+
+    @property
+    def refused(self) -> set[int]:
+        """The people whom a click is refused because they have one of the other wave."""
+        return _set_bits(self.elsewhere) if "elsewhere" in self.gate else set()
+
+    def has_heard(self, books: Books) -> bool:
+        """Whether the line has heard of all that happened in the other wave."""
+        version = str(books.other_revision)
+        mark = f"{self.epoch}:{version}".ljust(MARK_BYTES).encode()
+        return self.gate.get("elsewhere") == version and self.elsewhere[:MARK_BYTES] == mark
 
     @property
     def epoch(self) -> int:
@@ -137,12 +178,14 @@ class RedisReader:
                 ("HGETALL", f"{tag}results"),
                 ("GET", f"{tag}bell"),
                 ("GET", f"{tag}members"),
+                ("GET", f"{tag}elsewhere"),
             )
         )
 
     def read(self, run: str) -> Seen:
         self.connection.send_packed_command([self.packed], check_health=False)
-        gate, line, standby, results, bell, members = (self.connection.read_response() for _ in range(6))
+        gate, line, standby, results, bell, *bits = (self.connection.read_response() for _ in range(7))
+        members, elsewhere = ((kept or "").encode(errors="surrogateescape") for kept in bits)
         return Seen(
             dict(_pairs(gate)),
             _places(line),
@@ -151,8 +194,14 @@ class RedisReader:
             int(bell or 0),
             run,
             crowd=(len(line) + len(standby)) // 2,
-            members=(members or "").encode(errors="surrogateescape"),
+            members=members,
+            elsewhere=elsewhere,
         )
+
+
+def _set_bits(kept: bytes) -> set[int]:
+    bits = kept[MARK_BYTES:]
+    return {at for at in range(8 * len(bits)) if bits[at // 8] & 0x80 >> at % 8}
 
 
 def _pairs(flat: list[str]) -> list[tuple[str, str]]:
@@ -177,9 +226,16 @@ def read_books(cursor: Any, coupon_id: int) -> Books:
 
     of = f"WHERE coupon_id = {coupon_id}"
     policy = (
-        "status, total_quantity, issued_quantity, epoch, revision, last_number, audience, audience_version"
+        "status, total_quantity, issued_quantity, epoch, revision, last_number, audience, audience_version, "
+        "one_per_campaign, pool_left, pool_upload_id, pool_line, issue_start_at, issue_end_at, paused_at, promised_at, "
+        "pause_template"
     )
     books = Books(Row(*rows(f"SELECT {policy} FROM coupons WHERE id = {coupon_id}")[0]))
+    if books.row.one_each:
+        ((books.other_revision,),) = rows(f"SELECT revision FROM coupons WHERE id = {OTHER}")
+        books.elsewhere = {
+            user for (user,) in rows(f"SELECT user_id FROM coupon_issues WHERE coupon_id = {OTHER}")
+        }
     held = f"SELECT user_id, used_at, ticket_number, epoch, code FROM coupon_issues {of}"
     for user, used_at, *facts in rows(held):
         books.doubles += user in books.issues
@@ -192,6 +248,11 @@ def read_books(cursor: Any, coupon_id: int) -> Books:
     people = "uploads l JOIN listed_people p ON p.upload_id = l.id JOIN users u ON u.email = p.identifier"
     counts = f"l.coupon_id = {coupon_id} AND l.state = 'counted' AND l.kind = 'people'"
     books.listed = {user for (user,) in rows(f"SELECT u.id FROM {people} WHERE {counts}")}
+    if books.row.pool_left is not None:
+        files = "pool_codes p JOIN uploads l ON l.id = p.upload_id"
+        codes = f"l.coupon_id = {coupon_id} AND l.state = 'counted' AND l.kind = 'codes'"
+        query = f"SELECT p.upload_id, p.line, p.code FROM {files} WHERE {codes} ORDER BY p.upload_id, p.line"
+        books.pool = [tuple(each) for each in rows(query)]
     for user, blocked_at in rows("SELECT id, blocked_at FROM users"):
         books.people.add(user)
         if blocked_at:

@@ -26,6 +26,9 @@ def come_to_rest(machine: "Simulation") -> Iterator[str]:
     machine.tell("everything is healthy again, and every actor goes on to its end")
     while machine.actors:
         ready = [actor for actor in machine.actors if world.is_free_for(actor)]
+        if not ready:
+            yield f"P6: {[actor.name for actor in machine.actors]} wait for ever"
+            return
         machine.go_on_with(ready[0])
     if machine.promises.in_doubt_until == inf:
         machine.do("reconcile", cut=TO_THE_END)
@@ -63,10 +66,9 @@ def left_undone(promises: Promises) -> Iterator[str]:
     """Nobody waits who could be served, and both stores say the same."""
     seen, books = promises.seen, promises.books
     row = books.row
-    left = row.quota is None or row.issued < row.quota
     if seen.line and row.status != "paused":
         yield f"P6: {sorted(seen.line)} still wait in line"
-    if seen.standby and left:
+    if seen.standby and row.coupons_left:
         yield f"P6: {sorted(seen.standby)} stand in standby while coupons are left"
     for user, issue in books.issues.items():
         if seen.results.get(user) != issued_result(issue.number, issue.code):

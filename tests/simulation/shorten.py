@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.simulation.promises import Violation
 from tests.simulation.rest import TO_THE_END
-from tests.simulation.stories import Stories
+from tests.simulation.stories_of_the_sale import Stories
 
 Script = list[tuple[str, dict[str, Any]]]
 

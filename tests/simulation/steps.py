@@ -24,6 +24,7 @@ BEFORE = (
     "revoke.lua",
     "write_members.lua",
     "mark_members.lua",
+    "write_elsewhere.lua",
 )
 """The crossings before which it matters most that somebody stops."""
 CUTS = st.sampled_from([TO_THE_END] * 16 + [*range(8), *BEFORE])

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests.simulation.actors import Actor
-from tests.simulation.deeds import CHANGES, LISTS
+from tests.simulation.deeds import OPERATOR
 from tests.simulation.machine import Simulation
 from tests.simulation.rest import DAY_MS, TO_THE_END
 from tests.simulation.steps import BEFORE, SOME, USERS, WHICH, story
@@ -22,11 +22,13 @@ LOSSES = (
     "Redis fails over to the replica",
 )
 MOST = st.lists(USERS, min_size=2, unique=True)
+TOGETHER = st.lists(USERS, min_size=2, max_size=4)
+"""Who presses while a call is away; the same one may press twice."""
 PAGES = st.one_of(st.none(), SOME)
 """Whose pages ask with their receipts; None: all that have one."""
 WORKS = st.sampled_from(["never", "at once", "soon", "settle_batch.lua", "settle_batch.lua", "the commit"])
 """When a worker comes, or before what it sleeps while pages ask."""
-CHANGE = st.sampled_from(sorted(CHANGES))
+CHANGE = st.sampled_from(OPERATOR)
 RAISE = st.sampled_from(["raises the quota by one", "raises the quota by two"])
 MOSTLY = st.sampled_from([True, True, False])
 CHOSEN = st.fixed_dictionaries(
@@ -61,8 +63,8 @@ def some_of(deeds: list[str]) -> st.SearchStrategy[list[str]]:
     return st.lists(st.sampled_from(deeds), min_size=1, max_size=3)
 
 
-class Stories(Simulation):
-    """The machine with its stories."""
+class StoriesOfTheLine(Simulation):
+    """The machine with the stories of its line."""
 
     # What they are made of
 
@@ -125,6 +127,19 @@ class Stories(Simulation):
     def rush(self, people: list[int]) -> None:
         """Many press at once."""
         self.press(people)
+
+    @story(people=TOGETHER, deeds=some_of(DEEDS), chosen=CHOSEN, waits=MOSTLY, dies=MOSTLY)
+    def many_press_while_a_call_is_away(
+        self, people: list[int], deeds: list[str], chosen: dict[str, Any], *, waits: bool, dies: bool
+    ) -> None:
+        """The first call is on its way for long; whoever presses meanwhile travels with the next one."""
+        first, *others = people
+        begun = list(self.actors)
+        self.play("click", {"user": first, "cut": 0})
+        self.press(others)
+        if waits:
+            self.meanwhile(deeds[0], chosen)
+        self.wake(begun, dies=not dies)
 
     @story(edge=st.sampled_from(["opens_at", "closes_at"]), people=SOME)
     def the_edge_comes(self, edge: str, people: list[int]) -> None:
@@ -290,7 +305,7 @@ class Stories(Simulation):
         self.ask(self.with_receipts() if pages is None else pages)
 
     @story(
-        change=st.sampled_from([*["pauses the coupon"] * 3, *sorted(CHANGES)]),
+        change=st.sampled_from([*["pauses the coupon"] * 3, *OPERATOR]),
         user=USERS,
         people=MOST,
         blocks=st.booleans(),
@@ -303,46 +318,3 @@ class Stories(Simulation):
         else:
             self.play("change", {"change": change, "cut": TO_THE_END})
         self.work_all()
-
-    @story(
-        first=MOST,
-        loss=st.sampled_from(
-            [None, None, "Redis loses the list", "a piece of the list in Redis is left", *LOSSES]
-        ),
-        deed=st.sampled_from(sorted(LISTS)),
-        user=USERS,
-        others=SOME,
-        cut=st.sampled_from([TO_THE_END, "publish.lua", "mark_members.lua", "write_members.lua"]),
-        again=st.booleans(),
-        then=MOST,
-    )
-    def the_list_changes(
-        self,
-        first: list[int],
-        loss: str | None,
-        again: bool,
-        then: list[int],
-        **change: Any,
-    ) -> None:
-        """Some are invited and press; the list changes, once or twice, or is lost; Redis may hear of it late."""
-        begins = {"deed": "brings a list of {others}", "user": 1, "others": first, "cut": TO_THE_END}
-        self.play("the_list", begins)
-        self.press(first[:2])
-        begun = list(self.actors)
-        self.play("the_list", change)
-        if again:
-            self.play("the_list", begins | {"deed": "takes user {user} off the list", "user": first[0]})
-        if loss:
-            self.lose_the_line(loss)
-        self.press(then)
-        self.wake(begun)
-        self.play("sweep_lists", {"cut": TO_THE_END})
-        self.press(then)
-        self.work_all()
-
-    @story(which=WHICH, again=st.booleans())
-    def a_code_is_used(self, which: int, again: bool) -> None:
-        """A till uses a code, and an operator takes it back all the same."""
-        self.play("use", {"which": which})
-        if again:
-            self.play("revoke", {"which": which, "cut": TO_THE_END})

@@ -8,7 +8,7 @@ from deploy.processes import ROOT
 from tests.simulation.machine import Simulation
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.mutants.mutant import Mutant
-from tests.simulation.play import a_world, one_seed
+from tests.simulation.play import LINES, a_world, one_seed
 from tests.simulation.promises import Violation
 from tests.simulation.shorten import shortened
 
@@ -27,6 +27,15 @@ def test_no_step_breaks_a_promise() -> None:
             except Violation as violation:
                 pytest.fail(f"make simulate SEED={number}\n{shortened(violation)}")
     assert Simulation.steps - steps > LEAST_STEPS
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("lines", LINES[1:])
+def test_nor_does_one_where_several_servers_hold_the_lines(lines: str) -> None:
+    steps = Simulation.steps
+    with a_world(lines=lines):
+        one_seed(SEEDS[0])
+    assert Simulation.steps - steps > LEAST_STEPS / len(SEEDS)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

@@ -4,23 +4,27 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from itertools import count
 from typing import Any
 
 from flask import Flask
-from redis.connection import UnixDomainSocketConnection
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, insert, select
 
+from deploy.stores import Valkey
 from tests.simulation import edges
 from tests.simulation.actors import Actor
 from tests.simulation.edges import BELL, COUPON
-from tests.simulation.reading import Books, RedisReader, Seen, read_books
+from tests.simulation.reading import OTHER, Books, RedisReader, Seen, read_books
+from tests.tables import emptied_tables
 from webapp import create_app
 from webapp.accounts.passwords import UNUSABLE
-from webapp.models import Coupon, User
+from webapp.models import DRAFT, Coupon, LogHead, PoolCode, Upload, User
+from webapp.models.uploads import COUNTED
+from webapp.sale import claims
+from webapp.sale.drawing import CODES
 from webapp.sale.members import TOLD
 from webapp.sale.publishing import REVOCATIONS_TOLD
-from webapp.stores.script_redis import ROOMS
+from webapp.stores.script_redis import ROOMS, connect_redis
 from webapp.stores.sql import db
 
 PEOPLE = range(1, 9)
@@ -28,42 +32,52 @@ START_MS = int(time.time() // 86_400) * 86_400_000
 """Near the clock of the real server, which lets results expire 30 days after the end."""
 LOCK_KEPT_MS = 30_000
 """SQL ends a session that is silent for so long, and gives its lock back."""
-MEMBERS = f"{{coupon:{COUPON}}}:members"
+MEMBERS, ELSEWHERE = (f"{{coupon:{COUPON}}}:{key}" for key in ("members", "elsewhere"))
 
 
 class World:
     """Both stores with one coupon and a few people. Everything that an actor does goes through its edges."""
 
-    def __init__(self, app: Flask, socket: Path) -> None:
+    def __init__(self, app: Flask, server: Valkey) -> None:
         self.app = app
-        self.own = UnixDomainSocketConnection(
-            path=str(socket),
-            decode_responses=True,
-            encoding_errors="surrogateescape",
-            protocol=2,
-            driver_info=None,
-        )
+        read: Any = {"decode_responses": True, "encoding_errors": "surrogateescape"}
+        # The wire is not in its way.
+        self.own = connect_redis(server.url, **read).connection_pool.make_connection()
         self.reader = RedisReader(self.own, COUPON)
         self.sql: Any = db.engine.raw_connection()
         if db.engine.name != "sqlite":
             self.sql.driver_connection.autocommit(True)
         self.jobs = edges.Jobs(self)
-        self.tables = [table.name for table in db.metadata.sorted_tables]
         self.redis_away = self.sql_away = False
+        self.runs = 1
+        self.asks = count()
+        self.asking: dict[int, int] = {}
+        """Who asks the line and has no answer yet, in the order in which they came."""
+        self.pressed: list[int] = []
+        """Whose clicks the last command took to Redis, in their order there."""
         self.now_ms = START_MS
         self.load_scripts()
 
     # What every example starts from
 
-    def begin(self, *, quota: int | None, standby: int, opens_in_s: float, closes_in_s: float) -> None:
-        """Empty both stores, and write the coupon and its people."""
+    def begin(
+        self,
+        *,
+        quota: int | None,
+        standby: int,
+        opens_in_s: float,
+        closes_in_s: float,
+        pool: int | None,
+        waves: bool,
+    ) -> None:
+        """Empty both stores, and write the coupon and its people, and another wave if there are `waves`."""
         self.redis_away = self.sql_away = False
-        self.now_ms, self.redis_ahead_ms = START_MS, 0
+        self.now_ms, self.redis_ahead_ms, self.leaps = START_MS, 0, 0
         self.lock_holder: Actor | None = None
         self.lock_connection: Any = None
         self.lock_taken_ms = 0
         self.jobs.waiting = []
-        self.runs, self.ran = 1, False
+        self.runs, self.ran, self.codes = 1, False, 0
         self.backup: dict[str, list[Any]] = {}
         self.replica: list[tuple[str, bytes]] | None = None
         self.command("FLUSHALL")
@@ -71,7 +85,7 @@ class World:
         self.processes_end()
         moment = datetime.fromtimestamp(self.now_ms / 1000, UTC)
         with db.engine.begin() as connection:
-            for table in reversed(db.metadata.sorted_tables):
+            for table in emptied_tables():
                 connection.execute(table.delete())
             people = [
                 {
@@ -79,6 +93,8 @@ class World:
                     "email": f"{user}@example.com",
                     "name": f"user {user}",
                     "password_hash": UNUSABLE,
+                    # Accounts that are new are told to the lines one by one, which would mend what is wrong there.
+                    "changed_at": moment - timedelta(days=1),
                 }
                 for user in PEOPLE
             ]
@@ -88,8 +104,30 @@ class World:
                 "issue_end_at": moment + timedelta(seconds=closes_in_s),
             }
             offer = {"title": "Coupon", "total_quantity": quota, "standby_limit": standby}
-            connection.execute(insert(Coupon).values(id=COUPON, **offer, **period))
+            wave = {"campaign_id": COUPON if waves else None, "one_per_campaign": waves}
+            connection.execute(insert(Coupon).values(id=COUPON, **offer, **period, **wave, pool_left=pool))
+            if waves:
+                # Nobody sweeps a draft: what happens in the other wave, others do.
+                connection.execute(
+                    insert(Coupon).values(id=OTHER, title="Other", **period, **wave, status=DRAFT)
+                )
+            if pool is not None:
+                self._write_pool(connection, pool)
         self.books_are_old = True
+
+    def _write_pool(self, connection: Connection, count: int) -> None:
+        """Write a file of codes that counts."""
+        file = {"kind": CODES, "coupon_id": COUPON, "state": COUNTED, "good": count, "percent": 100}
+        connection.execute(insert(Upload).values(id=1, **file))
+        lines = enumerate(self.new_codes(count), 1)
+        connection.execute(
+            insert(PoolCode), [{"upload_id": 1, "line": line, "code": code} for line, code in lines]
+        )
+
+    def new_codes(self, count: int) -> list[str]:
+        """Return codes that were in no file before."""
+        self.codes += count
+        return [f"CODE-{number:03}" for number in range(self.codes - count + 1, self.codes + 1)]
 
     # Reading
 
@@ -110,7 +148,7 @@ class World:
 
     def closes_ms(self) -> int:
         with db.engine.connect() as connection:
-            end: Any = connection.scalar(select(Coupon.issue_end_at))
+            end: Any = connection.scalar(select(Coupon.issue_end_at).where(Coupon.id == COUPON))
         return round(end.timestamp() * 1000)
 
     def load_scripts(self) -> None:
@@ -143,6 +181,7 @@ class World:
 
     def step_redis_clock(self, ms: int) -> None:
         self.redis_ahead_ms += ms
+        self.leaps += ms > 0
         self._set_clock()
 
     def _set_clock(self) -> None:
@@ -153,6 +192,9 @@ class World:
 
     def lose_list(self) -> None:
         self.command("DEL", MEMBERS)
+
+    def lose_elsewhere(self) -> None:
+        self.command("DEL", ELSEWHERE)
 
     def cut_list(self) -> None:
         """A part of the list stays, with its mark: no script of ours can leave it so, but a damaged file may."""
@@ -172,7 +214,8 @@ class World:
             self.books_are_old |= committed
 
     def is_free_for(self, actor: Actor) -> bool:
-        return not actor.wants_lock or self.lock_holder in (None, actor)
+        has_lock = not actor.wants_lock or self.lock_holder in (None, actor)
+        return has_lock and not actor.waits_for_turn
 
     def _roll_back(self) -> None:
         self.lock_connection.rollback()
@@ -182,6 +225,7 @@ class World:
         """What a process remembers ends with it."""
         self.app.extensions.pop(REVOCATIONS_TOLD, None)
         self.app.extensions.pop(TOLD, None)
+        claims.init_app(self.app)
 
     # Faults of Redis
 
@@ -212,7 +256,7 @@ class World:
         with db.engine.connect() as connection:
             self.backup = {
                 table.name: [dict(row._mapping) for row in connection.execute(table.select())]
-                for table in db.metadata.sorted_tables
+                for table in emptied_tables()
             }
 
     def put_sql_back(self) -> None:
@@ -221,9 +265,9 @@ class World:
             self.lock_holder.session_lost = True
             self._roll_back()
         with db.engine.begin() as connection:
-            for table in reversed(db.metadata.sorted_tables):
+            for table in emptied_tables():
                 connection.execute(table.delete())
-            for table in db.metadata.sorted_tables:
+            for table in reversed(emptied_tables()):
                 if rows := self.backup[table.name]:
                     connection.execute(insert(table), rows)
         self.books_are_old = True
@@ -233,19 +277,23 @@ class World:
 
 
 @contextmanager
-def open_world(database_url: str, socket: Path) -> Iterator[World]:
-    """Make the app on these stores, with the simulation at its edges."""
+def open_world(database_url: str, lines_url: str, server: Valkey) -> Iterator[World]:
+    """Make the app on these stores, with the simulation at its edges; `server` is the one that holds the line."""
     settings = {
         "TESTING": True,
         "SECRET_KEY": "594fb7e7b2c9a088b79ba90ae019dd53566808cb3544e842ec18a17ecbe31189",
         "SQLALCHEMY_DATABASE_URI": database_url,
-        "REDIS_URL": f"unix://{socket}",
-        "QUEUE_REDIS_URL": f"unix://{socket}",
+        "REDIS_URL": lines_url,
+        # The queue is the simulation's own.
+        "QUEUE_REDIS_URL": "redis://127.0.0.1:1",
     }
     app = create_app(settings)
     with app.app_context():
         db.create_all()
-        world = World(app, socket)
+        with db.engine.begin() as connection:
+            # As its migration does; without it no decision of an operator could be written.
+            connection.execute(insert(LogHead).values(id=1, entries=0))
+        world = World(app, server)
         with edges.standing_between(world, app):
             yield world
         app.extensions["ended_sessions"].stop()

@@ -19,7 +19,7 @@ from tests.builders import make_coupon, make_user, sign_in
 from tests.conftest import DATABASES, on_sqlite
 from tests.visits import visit
 from webapp.line.line import Line
-from webapp.models import OPERATOR, CouponIssue
+from webapp.models import OWNER, CouponIssue
 from webapp.sale import admission, claims, epochs, publishing
 from webapp.sale.audit import run as audit
 from webapp.sale.bells import ADMISSION_JOB
@@ -298,7 +298,7 @@ def test_whatever_stands_there_everybody_moves(app, client, plant):
     line, store = Line(line_redis(), coupon), app.extensions["bells"]
     ticket = claims.claim(coupon, waiting)
     plant(store, line, waiting)
-    sign_in(client, make_user(role=OPERATOR))
+    sign_in(client, make_user(role=OWNER))
     assert_pages_open(client, coupon)
     fresh, elsewhere = make_user().id, make_user().id
     claimed(other, elsewhere)

@@ -8,7 +8,8 @@ import pytest
 import redis
 
 from tests.conftest import on_sqlite
-from webapp.stores.script_redis import ScriptRedis, connect_redis, line_redis
+from webapp.stores.pool import TCPConnection
+from webapp.stores.script_redis import SERVER, ScriptRedis, connect_redis, line_redis
 
 pytestmark = [
     pytest.mark.usefixtures("app"),
@@ -112,3 +113,20 @@ def test_a_wait_in_vain_is_an_error_and_leaves_no_turn_behind(client):
     for connection in held:
         client.connection_pool.give_back(connection)
     assert ring(client) == 0
+
+
+def test_a_connection_is_asked_once_for_the_run_of_its_server(client, monkeypatch):
+    asked = []
+    sent = TCPConnection.send_packed_command
+
+    def send(self, command, *rest, **options):
+        asked.append(command is SERVER)
+        return sent(self, command, *rest, **options)
+
+    monkeypatch.setattr(TCPConnection, "send_packed_command", send)
+    for _ in range(3):
+        ring(client)
+    assert asked == [True, False, False, False]
+    client.connection_pool.disconnect()
+    ring(client)
+    assert asked[4:] == [True, False]

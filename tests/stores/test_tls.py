@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import redis
 
+from deploy.clusters import tls_options
 from deploy.processes import free_port
 from deploy.stores import Valkey
 from deploy.web_worker import prepare
 from tests.conftest import on_sqlite
 from tests.redises import program
-from tests.tls import address, certificate, tls_options
+from tests.tls import address, certificate
 from webapp import create_app
 from webapp.stores import OPENED
 from webapp.stores.pool import TLSConnection

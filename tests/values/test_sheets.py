@@ -1,10 +1,12 @@
 """Files as people export them: every encoding, every separator, and what is no table at all."""
 
+import csv
 import io
+from datetime import UTC, datetime
 
 import pytest
 
-from webapp.values.sheets import MOST_BYTES, Sheet, Unreadable, write_table
+from webapp.values.sheets import AT_ONCE, MOST_BYTES, Sheet, Unreadable, write_table
 
 ONE = {"email": ("email", "이메일")}
 TWO = {"email": ("email",), "grade": ("grade", "등급")}
@@ -86,6 +88,66 @@ def test_a_last_line_without_its_end_is_noticed(content, ends):
     assert sheet.ends_with_a_line is ends
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+82", "-1", "@SUM(A1)", "\t=1", "＝1"])
-def test_no_cell_of_ours_is_a_formula(cell):
-    assert f"'{cell}" in "".join(write_table(iter([(1, cell)])))
+FORMULAS = [
+    "=1+1",
+    "+82",
+    "-1",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    "＝1",
+    "＋1",
+    "－1",
+    "＠A1",
+    " =1",
+    "  ＝1",
+]
+CHANGED = [
+    "0017",
+    "123456789012",
+    "12E5",
+    "1-2",
+    "3/4",
+    "10:30",
+    "1.50",
+    "2026-01-02",
+    "MAR-21",
+    "5may",
+    "jan 2026",
+]
+LEFT = [
+    "",
+    "kim@example.com",
+    "7KMQ-2345-XYZW",
+    "12345",
+    "김하늘",
+    "MARY",
+    "a=b",
+    "010-12-가",
+    "May",
+    "'",
+    " a",
+    "0",
+]
+
+
+@pytest.mark.parametrize("cell", FORMULAS + CHANGED)
+def test_no_cell_of_ours_is_a_formula_or_changed_by_a_table_program(cell):
+    (row,) = csv.reader(io.StringIO("".join(write_table([(1, cell)])).removeprefix("\ufeff"), newline=""))
+    assert row == ["1", f"'{cell}"]
+
+
+@pytest.mark.parametrize("cell", LEFT)
+def test_every_other_cell_stands_as_it_is(cell):
+    (row,) = csv.reader(io.StringIO("".join(write_table([(1, cell)])).removeprefix("\ufeff"), newline=""))
+    assert row == ["1", cell]
+
+
+def test_a_table_is_written_in_pieces_for_excel_in_korea():
+    at = datetime(2026, 12, 31, 15, 0, 0, 999_999, tzinfo=UTC)
+    pieces = list(write_table((number, '가, "나"', at, None) for number in range(20_000)))
+    assert len(pieces) == 20_000 / AT_ONCE
+    lines = "".join(pieces).split("\r\n")
+    assert lines[0] == '\ufeff0,"가, ""나""",2027-01-01 00:00:00,'
+    assert (len(lines), lines[-1]) == (20_001, "")

@@ -635,7 +635,7 @@ def test_an_old_session_does_not_open_the_account_that_came_after(client):
 def test_only_our_own_session_ids_are_read(session_id):
     visitor = read_visitor(session_id)
     assert visitor is None or re.fullmatch(r"\d+\.\d+(\..*)?", session_id)
-    assert visitor is None or not visitor.is_operator
+    assert visitor is None or visitor.role == "user"
 
 
 @on_sqlite

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import OperationalError
 
-from tests.builders import csrf_token, failing, make_coupon, make_user, make_users, sign_in
+from tests.builders import csrf_token, failing, make_coupon, make_user, make_users, session_cookie, sign_in
 from tests.conftest import on_sqlite
 from webapp.line.line import Line
 from webapp.models import OPERATOR, USER, Coupon, LineEvent, User, utcnow
@@ -80,6 +80,10 @@ def admin_addresses(app) -> list[tuple[str, str]]:
         "per_page": "8",
         "page": "1",
         "order": "asc",
+        "user_id": 1,
+        "invitation_id": 1,
+        "proposal_id": 1,
+        "what": "winners",
     }
     values |= {
         "queue_name": "admission",
@@ -91,7 +95,9 @@ def admin_addresses(app) -> list[tuple[str, str]]:
     found = []
     for rule in app.url_map.iter_rules():
         if rule.rule.startswith("/admin"):
-            path = adapter.build(rule.endpoint, {name: values[name] for name in rule.arguments})
+            steps = {"admin.block_person": "block", "admin.decide_proposal": "confirm"}
+            step = {"step": steps[rule.endpoint]} if rule.endpoint in steps else {}
+            path = adapter.build(rule.endpoint, {name: values[name] for name in rule.arguments} | step)
             found += [(method, path) for method in ("GET", "POST", "HEAD", "OPTIONS", "DELETE")]
     assert len(found) > 100
     return [
@@ -104,7 +110,6 @@ def admin_addresses(app) -> list[tuple[str, str]]:
 
 
 LOST = {
-    "user": {"name": "Lee"},
     "demoted": {"role": USER},
     "blocked": {"blocked_at": utcnow()},
     "signed out": {"session_epoch": 1},
@@ -129,17 +134,33 @@ def edit_form(client, coupon_id: int) -> dict[str, str]:
     return {name: value_of(page, name) for name in (*FORM, "shown", "csrf_token")}
 
 
-@pytest.mark.parametrize("who", ["visitor", *LOST])
+@pytest.mark.parametrize("who", ["visitor", "user"])
 def test_for_everybody_else_nothing_under_admin_exists(app, client, who):
     make_coupon()
     if who != "visitor":
-        user = make_user(role=USER if who == "user" else OPERATOR)
-        sign_in(client, user)
-        change_user(user, **LOST[who])
+        sign_in(client, make_user())
     answers = {
         (method, path): client.open(path, method=method).status_code for method, path in admin_addresses(app)
     }
     assert {address: status for address, status in answers.items() if status != 404} == {}
+
+
+@pytest.mark.parametrize("who", LOST)
+def test_who_had_a_role_when_the_page_was_opened_is_told_that_it_is_over(app, client, who):
+    make_coupon()
+    user = make_user(role=OPERATOR)
+    cookie, token = session_cookie(app, user)
+    change_user(user, **LOST[who])
+    answers = {}
+    for method, path in admin_addresses(app):
+        client.set_cookie("session", cookie)
+        answers[method, path] = client.open(path, method=method, headers={"X-CSRFToken": token})
+    assert {
+        address: answer.status_code for address, answer in answers.items() if answer.status_code != 403
+    } == {}
+    assert all(
+        "다시 로그인해 주세요" in answer.text for (method, _), answer in answers.items() if method != "HEAD"
+    )
 
 
 def test_control_an_operator_finds_them(operator):
@@ -249,7 +270,8 @@ def test_the_quota_alone_can_be_changed(operator, typed, stored):
     coupon = make_coupon(quota=5)
     sell(coupon, 3)
     chosen = {"total_quantity": "", "unlimited": "y"} if typed is None else {"total_quantity": typed}
-    answer = post(operator, f"/admin/coupons/{coupon}/quota", **chosen)
+    sure = f"total_quantity={stored}"
+    answer = post(operator, f"/admin/coupons/{coupon}/quota", **chosen, confirmed=sure)
     assert answer.status_code == 303
     assert row(coupon).total_quantity == stored
     assert Line(line_redis(), coupon).gate().policy.quota == stored
@@ -263,6 +285,21 @@ def test_editing_one_field_leaves_the_others_to_the_microsecond(operator):
     form = edit_form(operator, coupon)
     assert form["issue_start_at"] == "2030-01-01T10:02:03.456"
     assert operator.post(f"/admin/coupons/{coupon}", data=form | {"title": "New"}).status_code == 303
+    assert (row(coupon).title, row(coupon).issue_start_at) == ("New", start)
+
+
+@on_sqlite
+@pytest.mark.parametrize("noughts", ["120000", "000000"])
+def test_a_browser_that_leaves_out_noughts_of_a_time_changes_nothing(operator, noughts):
+    """Chromium sends 10:02:03.12 for the value 10:02:03.120, and 10:02 for 10:02:00."""
+    start = utcnow().replace(second=0, microsecond=int(noughts)) - timedelta(days=1)
+    coupon = make_coupon(status="draft")
+    db.session.execute(update(Coupon).values(issue_start_at=start))
+    db.session.commit()
+    form = edit_form(operator, coupon)
+    sent = re.sub(r"(:00)?$", "", re.sub(r"(\.\d*?)0+$", r"\1", form["issue_start_at"]))
+    answer = operator.post(f"/admin/coupons/{coupon}", data=form | {"title": "New", "issue_start_at": sent})
+    assert answer.status_code == 303
     assert (row(coupon).title, row(coupon).issue_start_at) == ("New", start)
 
 
@@ -401,7 +438,7 @@ def test_a_date_alone_means_all_of_that_day(operator, field, typed, stored):
 POSSIBLE = {
     "draft": {"publish"},
     "live": {"pause", "close"},
-    "paused": {"resume", "close"},
+    "paused": {"pause", "resume", "close"},
     "closed": {"resume"},
 }
 

@@ -330,7 +330,7 @@ def test_only_to_a_page_that_there_is(client, method, address):
 def test_what_operators_have_is_given_away_by_no_slash(client, address):
     sign_in(client, make_user())
     assert as_typed(client, address).status_code == 404
-    sign_in(client, make_user(role="operator"))
+    sign_in(client, make_user(role="owner"))
     answer = as_typed(client, address)
     assert answer.status_code == 308
     assert client.get(answer.headers["Location"]).status_code == 200

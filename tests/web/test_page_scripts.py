@@ -83,10 +83,13 @@ def test_what_may_be_missing_is_only_tried(source):
 
 
 def test_scripts_are_joined_in_blocks_of_their_own_and_without_comments():
-    joined = served_script("coupon+claim+times.js").decode()
+    joined = served_script("coupon+claim+opening+times.js").decode()
     assert [joined.count(brace) for brace in "{}"] == [joined.count("{")] * 2
     assert "//" not in joined
-    places = [joined.index(text) for text in ("BroadcastChannel", "data-countdown", "getTimezoneOffset")]
+    places = [
+        joined.index(text)
+        for text in ("BroadcastChannel", "aria-busy", "data-countdown", "getTimezoneOffset")
+    ]
     assert all(first < second for first, second in pairwise(places))
     assert joined.startswith("{const page=")
 

@@ -75,6 +75,12 @@ def sold_out(client) -> int:
     return coupon
 
 
+def sold_out_with_standby(client) -> int:
+    coupon = sold_out(client)
+    coupons.change_coupon(coupon, standby_limit=50)
+    return coupon
+
+
 def ended(client) -> int:
     sign_in(client, make_user())
     return make_coupon(closes_in=-1)
@@ -104,6 +110,7 @@ STATES = [
     (missed, "2명 앞에서 마감됐어요", "It ran out 2 places before yours"),
     (missed, "내 순번 3, 마지막 1", "You 3, last 1"),
     (sold_out, "준비한 쿠폰이 모두 나갔어요", "All coupons are gone"),
+    (sold_out_with_standby, "예비로 기다리기", "Stand by"),
     (ended, "끝난 이벤트예요", "This event has ended"),
     (rejected, "참여 대상이 아니에요", "Not eligible"),
 ]

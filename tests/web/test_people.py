@@ -1,12 +1,11 @@
 """The page on which operators decide who may have a coupon, and what people then see."""
 
-import io
-
 import pytest
 from sqlalchemy import insert, select
 
 from deploy.processes import wait_until
 from tests.builders import csrf_token, make_coupon, make_user, sign_in
+from tests.web.sending import KO, FilesPage
 from webapp.models import OPERATOR, Coupon, Upload
 from webapp.sale import lists, uploads
 from webapp.sale.audience import PEOPLE
@@ -14,29 +13,14 @@ from webapp.sale.people_file import PEOPLE_FILE
 from webapp.stores.sql import db
 from webapp.web.admin import files
 
-KO = {"Accept-Language": "ko"}
+PAGE = FilesPage("people", file_name="list.csv")
+send, post, page = PAGE.send, PAGE.post, PAGE.page
 
 
 @pytest.fixture
 def operator(client):
     sign_in(client, make_user(role=OPERATOR))
     return client
-
-
-def send(client, coupon, content: bytes, name="list.csv"):
-    form = {"csrf_token": csrf_token(client), "file": (io.BytesIO(content), name)}
-    return client.post(f"/admin/coupons/{coupon}/people/upload", data=form, headers=KO)
-
-
-def post(client, coupon, step, **fields):
-    fields = {"csrf_token": csrf_token(client), **fields}
-    return client.post(
-        f"/admin/coupons/{coupon}/people/{step}", data=fields, headers=KO, follow_redirects=True
-    )
-
-
-def page(client, coupon, query="") -> str:
-    return client.get(f"/admin/coupons/{coupon}/people{query}", headers=KO).text
 
 
 def version(coupon) -> int:

@@ -12,7 +12,7 @@ import rq_dashboard.web
 from jobs.worker import make_worker
 from tests.builders import failing, make_coupon, make_user, sign_in
 from tests.conftest import on_sqlite
-from webapp.models import OPERATOR
+from webapp.models import OPERATOR, OWNER, TILL, VIEWER
 from webapp.sale import admission, bells
 from webapp.sale.admission import Admitted
 from webapp.stores.queue import bell_queue
@@ -27,8 +27,8 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 
 
 @pytest.fixture
-def operator(client):
-    sign_in(client, make_user(role=OPERATOR))
+def operator(client):  # an owner: nobody else sees the dashboard
+    sign_in(client, make_user(role=OWNER))
     return client
 
 
@@ -83,6 +83,25 @@ def test_every_page_opens_with_a_queue_a_worker_and_a_job(operator, job):
     assert [each["current_job"] for each in workers["workers"]] == ["idle"]
     assert [each["id"] for each in jobs["jobs"]] == [one["id"]] == [job.id]
     assert one["description"] == "admit the line of one coupon"
+
+
+def test_every_page_has_a_way_back_to_the_console(operator):
+    for path in PAGES:
+        answer = operator.get(f"/admin/rq{path}", headers={"Accept-Language": "ko"})
+        assert re.search(r'<body><nav [^>]*lang="ko"><a [^>]*href="/admin/">관리 화면으로</a>', answer.text)
+
+
+@pytest.mark.parametrize("role", [OPERATOR, VIEWER, TILL])
+def test_only_owners_see_it(client, role):
+    sign_in(client, make_user(role=role))
+    for path in (*PAGES, *DATA, "", "/nothing", "/0/view/nothing"):
+        answer = client.get(f"/admin/rq{path}", headers={"Accept-Language": "ko"})
+        assert (answer.status_code, "처리하지 않았어요" in answer.text) == (403, True), path
+    assert "/admin/rq" not in client.get("/admin/").text
+
+
+def test_control_an_owner_finds_the_way_to_it(operator):
+    assert "/admin/rq/" in operator.get("/admin/").text
 
 
 def test_the_workers_page_opens_while_a_worker_is_busy(operator, job, monkeypatch):

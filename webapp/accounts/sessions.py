@@ -23,8 +23,10 @@ from flask import Flask, current_app
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.models import EndedSession, User, utcnow
-from webapp.stores.script_redis import line_redis
+from webapp.accounts.owners import keep_an_owner
+from webapp.log import Entry, write
+from webapp.models import OWNER, EndedSession, User, utcnow
+from webapp.stores.script_redis import ScriptRedis, line_redis
 from webapp.stores.sql import db
 from webapp.stores.swallowed import swallow
 
@@ -61,6 +63,11 @@ def ended_sessions() -> "EndedSessions":
     """Return the ended sessions that this process knows."""
     known: EndedSessions = current_app.extensions["ended_sessions"]
     return known
+
+
+def _redis() -> ScriptRedis:
+    """Return the client for the keys of this module, which are all in one slot of a Cluster."""
+    return line_redis().of(ENDED)
 
 
 class EndedSessions:
@@ -170,7 +177,7 @@ class EndedSessions:
         life, score, count_from = ("", "0", {}) if anew else (self.life, self.score, self.count_from)
         more, until = True, time.monotonic() + NEWS_S
         while more:
-            told, *found = line_redis().run_script("read_ended", (ENDED, LIFE), (life, score, PAGE))
+            told, *found = _redis().run_script("read_ended", (ENDED, LIFE), (life, score, PAGE))
             # Without a life the reply is the run id of the server alone: the set is not complete.
             if ":" not in told:
                 if not _fill(told) and time.monotonic() > until:
@@ -186,21 +193,28 @@ class EndedSessions:
             self.anew_at = time.monotonic() + ANEW_S
 
 
-def end_sessions(user_id: int, **changes: object) -> None:
-    """Change an account and end all of its sessions, in one transaction.
+def end_sessions(user_id: int, *, entry: Entry | None = None, **changes: object) -> None:
+    """Change an account and end all of its sessions, in one transaction, with the log's entry if it is a decision.
 
     Every web process knows within a second. If Redis is away, the sweeper writes the entry later; meanwhile signed-in
-    users get "busy" there. Raises SQLAlchemyError.
+    users get "busy" there. Raises RoleRefused when the change would leave no owner who can sign in, and
+    SQLAlchemyError.
     """
+    if changes.get("blocked_at") or changes.get("role", OWNER) != OWNER:
+        keep_an_owner(losing=user_id)
     raised = {"session_epoch": User.session_epoch + 1, **changes}
     db.session.execute(update(User).where(User.id == user_id).values(raised))
-    _commit(user_id, db.session.scalars(select(User.session_epoch).where(User.id == user_id)).one())
+    _commit(user_id, db.session.scalars(select(User.session_epoch).where(User.id == user_id)).one(), entry)
 
 
-def delete_account(user_id: int) -> None:
-    """Delete an account and end its sessions. Raises IntegrityError when it holds coupons."""
+def delete_account(user_id: int, *, by: int | None) -> None:
+    """Delete an account and end its sessions. `by` is the operator, None for a command.
+
+    Raises IntegrityError when it holds coupons, and RoleRefused for the last owner.
+    """
+    keep_an_owner(losing=user_id)
     db.session.execute(delete(User).where(User.id == user_id))
-    _commit(user_id, NO_MORE)
+    _commit(user_id, NO_MORE, Entry(verb="delete account", by=by, user=user_id))
 
 
 def fill_anew() -> None:
@@ -208,13 +222,16 @@ def fill_anew() -> None:
 
     SQL may have been put back to older data, so no entry of the set is certain.
     """
-    line_redis().delete(ENDED, LIFE)
+    _redis().delete(ENDED, LIFE)
 
 
-def _commit(user_id: int, count_from: int) -> None:
+def _commit(user_id: int, count_from: int, entry: Entry | None) -> None:
     # Each end removes the rows that are too old, so that no job has to.
     db.session.execute(delete(EndedSession).where(EndedSession.ended_at < utcnow() - KEPT))
     db.session.add(EndedSession(user_id=user_id, session_epoch=count_from))
+    if entry:
+        db.session.flush()
+        write(db.session.connection(), entry)
     db.session.commit()
     try:
         _tell([f"{user_id}:{count_from}"])
@@ -226,15 +243,15 @@ def _commit(user_id: int, count_from: int) -> None:
 
 def _fill(run_id: str) -> bool:
     """Fill the set from SQL and mark it as complete in this run of the server; False when another process does it."""
-    if not line_redis().set(FILLING, "1", nx=True, px=FILLING_MS):
+    if not _redis().set(FILLING, "1", nx=True, px=FILLING_MS):
         time.sleep(LOOK_AGAIN_S)  # another process is filling the set
         return False
     try:
         _tell_since(utcnow() - KEPT)
-        line_redis().set(LIFE, f"{run_id}:{secrets.token_hex(4)}")
+        _redis().set(LIFE, f"{run_id}:{secrets.token_hex(4)}")
     finally:
         # Another process may go on at once after an error; the mark would expire in FILLING_MS.
-        line_redis().delete(FILLING)
+        _redis().delete(FILLING)
     return True
 
 
@@ -252,7 +269,7 @@ def _tell_since(moment: datetime) -> None:
 
 def _tell(entries: Sequence[str]) -> None:
     kept_ms = int(KEPT.total_seconds() * 1000)
-    line_redis().run_script("tell_ended", (ENDED,), (kept_ms, *entries))
+    _redis().run_script("tell_ended", (ENDED,), (kept_ms, *entries))
 
 
 def _read_entry(entry: str) -> tuple[int, int]:

@@ -1,9 +1,9 @@
 """Limits: wrong passwords for one account, and sign-ins and new accounts from one network.
 
-They are counted in Redis, for all processes together, before a password is hashed. A network is an IPv4 address or an
-IPv6 /64. Wrong passwords are counted for one account from one network. So other people of that network, and the owner
-of the account elsewhere, are not held up. Without Redis nothing is counted. A guesser is then held up by the cost of a
-hash, and because networks take turns with the slots for hashes (`webapp.accounts.turns`).
+They are counted in the queue's Redis, for all processes together, before a password is hashed. A network is an IPv4
+address or an IPv6 /64. Wrong passwords are counted for one account from one network. So other people of that network,
+and the owner of the account elsewhere, are not held up. Without Redis nothing is counted. A guesser is then held up by
+the cost of a hash, and because networks take turns with the slots for hashes (`webapp.accounts.turns`).
 """
 
 import logging
@@ -20,7 +20,7 @@ from redis.retry import Retry
 
 from webapp.accounts.networks import network_of_request
 from webapp.models import User
-from webapp.stores.pool import FairPool
+from webapp.stores.script_redis import connect_redis
 from webapp.stores.swallowed import swallow
 
 log = logging.getLogger(__name__)
@@ -30,12 +30,20 @@ TRIES = RateLimitItemPerMinute(5)
 
 
 def init_app(app: Flask) -> None:
-    """Count in the Redis of the lines. Nothing is sent before the first use, and a reply is awaited 0.8 s at most."""
-    url = app.config["REDIS_URL"]
-    pool = FairPool.of(
-        url, timeout=0.3, socket_timeout=0.5, socket_connect_timeout=0.3, retry=Retry(NoBackoff(), 0)
+    """Count in the queue's Redis, which is no Cluster; nothing is sent before the first use.
+
+    A reply is awaited 0.8 s at most, and sentinels 0.2 s before.
+    """
+    retry = Retry(NoBackoff(), 0)
+    client = connect_redis(
+        app.config["QUEUE_REDIS_URL"],
+        timeout=0.3,
+        socket_timeout=0.5,
+        socket_connect_timeout=0.3,
+        retry=retry,
     )
-    app.extensions["throttle"] = FixedWindowRateLimiter(RedisStorage(url, connection_pool=pool))
+    counts = RedisStorage("redis://", connection_pool=client.connection_pool)
+    app.extensions["throttle"] = FixedWindowRateLimiter(counts)
 
 
 def begin_sign_in() -> int:

@@ -6,10 +6,12 @@ from flask_login import AnonymousUserMixin, LoginManager, UserMixin, current_use
 from sqlalchemy import select
 
 from webapp.accounts.sessions import EndedSessions, ended_sessions
-from webapp.models import User
+from webapp.models import OPERATOR, OWNER, TILL, USER, VIEWER, User
 from webapp.stores.sql import db
 
 login = LoginManager()
+LETTERS = {"u": USER, "w": OWNER, "o": OPERATOR, "t": TILL, "v": VIEWER}
+"""The roles as the id of a session names them."""
 
 # Flask-Login would mark a session as not fresh when the visitor's address changes; nothing here looks at that mark.
 login.session_protection = None
@@ -18,26 +20,28 @@ login.session_protection = None
 class Visitor(UserMixin):  # type: ignore[misc]
     """The person whom the signed session names. It is known without SQL.
 
-    The id in the session is `<user id>.<session epoch>.<o or u>`, with o for an operator. An account whose sessions end
-    gets a higher session epoch, so a copied cookie is refused everywhere (`webapp.accounts.sessions`).
+    The id in the session is `<user id>.<session epoch>.<letter of the role>`. An account whose sessions end gets a
+    higher session epoch, so a copied cookie is refused everywhere (`webapp.accounts.sessions`). The role only chooses
+    the links on pages for everybody; what somebody may do is asked of SQL (`webapp.web.admin.guard`).
     """
 
-    def __init__(self, user_id: int, session_epoch: int, is_operator: bool) -> None:
+    def __init__(self, user_id: int, session_epoch: int, role: str) -> None:
         self.id = user_id
         self.session_epoch = session_epoch
-        self.is_operator = is_operator
+        self.role = role
 
     def get_id(self) -> str:
-        return f"{self.id}.{self.session_epoch}.{'o' if self.is_operator else 'u'}"
+        letter = next(letter for letter, role in LETTERS.items() if role == self.role)
+        return f"{self.id}.{self.session_epoch}.{letter}"
 
 
 def read_visitor(session_id: str) -> Visitor | None:
     """Return the visitor whom the id of a session names, whether or not it has ended; None for no such id."""
     user_id, _dot, rest = session_id.partition(".")
-    session_epoch, _dot, role = rest.partition(".")
+    session_epoch, _dot, letter = rest.partition(".")
     if not (user_id.isdecimal() and session_epoch.isdecimal()):
         return None
-    return Visitor(int(user_id), int(session_epoch), role == "o")
+    return Visitor(int(user_id), int(session_epoch), LETTERS.get(letter, USER))
 
 
 def load_visitor(session_id: str, ended: EndedSessions | None = None) -> Visitor | None:
@@ -78,7 +82,7 @@ def _load_by_sql(session_id: str) -> Visitor | None:
 
 
 def visitor_of(user: User) -> Visitor:
-    return Visitor(user.id, user.session_epoch, user.is_operator)
+    return Visitor(user.id, user.session_epoch, user.role)
 
 
 def signed_in_user() -> User | None:

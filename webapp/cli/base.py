@@ -12,6 +12,9 @@ from flask_babel import force_locale
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.utils import import_string
 
+from webapp.accounts.owners import RoleRefused
+from webapp.models import ROLES, USER
+from webapp.proposals.rule import ProposalRefused, Waits
 from webapp.sale.coupons import InvalidField
 from webapp.sale.outcomes import Refused
 from webapp.values.amounts import MOST, read_amount
@@ -29,6 +32,14 @@ def one_line_errors() -> Iterator[None]:
             raise click.ClickException(f"{error.field}: {error}") from error
     except Refused as refused:
         raise click.ClickException(_REFUSALS.get(refused.code, refused.code)) from refused
+    except RoleRefused as refused:
+        raise click.ClickException(_ROLES_REFUSED[refused.code]) from refused
+    except Waits as waits:
+        until = f"until {shown_moment(waits.expires_at)} on /admin/proposals"
+        which = f"proposal {waits.proposal_id}, which somebody confirms {until}"
+        raise click.ClickException(f"two people decide this: it waits as {which}") from waits
+    except ProposalRefused as refused:
+        raise click.ClickException(_PROPOSALS_REFUSED[refused.code]) from refused
     except UnicodeError as error:
         raise click.ClickException("what was typed is not valid text") from error
     except redis.RedisError as error:
@@ -99,12 +110,37 @@ class Quota(click.ParamType[int | str]):
         return value if value == UNLIMITED else int(AMOUNT.convert(value, param, ctx))
 
 
+class Role(click.Choice[str]):
+    """A role by its name; `none` is that of whoever has none."""
+
+    def __init__(self, *more: str) -> None:
+        super().__init__([*ROLES, *more])
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return USER if value == USER else NONE_IS.get(role := super().convert(value, param, ctx), role)
+
+
 SAVED = (
     "The change is saved, but Redis does not answer. It reaches the line within seconds of Redis coming back."
 )
 UNLIMITED = "unlimited"
+NONE_IS = {"none": USER}
+ROLE = Role("none")
 AMOUNT = Whole(0, MOST)
 ID = Whole(1, 2**63 - 1)
+_ROLES_REFUSED = {
+    "last_owner": "this is the last owner who can sign in; first: user role EMAIL owner",
+    "blocked": "the account is blocked; first: user unblock EMAIL",
+    "unknown": "this account was invented for a rehearsal",
+}
+_PROPOSALS_REFUSED = {
+    "unknown": "there is no such proposal",
+    "confirmed": "this proposal is confirmed already",
+    "declined": "this proposal is declined already",
+    "withdrawn": "this proposal is withdrawn already",
+    "too_old": "this proposal was not confirmed within 30 minutes, and can be no more",
+    "not_own": "this proposal was made on the console; who made it withdraws it there",
+}
 _REFUSALS = {
     "not_found": "there is no such coupon, or it is a draft",
     "busy": "another process is rebuilding this line; try again in a moment",

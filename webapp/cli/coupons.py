@@ -1,8 +1,9 @@
 """The commands for coupons."""
 
+import io
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 import redis
@@ -20,16 +21,21 @@ from webapp.cli.base import (
     shown_moment,
     unknown_coupon,
 )
-from webapp.cli.checks import check, publish
+from webapp.cli.board import live
+from webapp.cli.checks import check
 from webapp.cli.drops import rehearse_coupon
+from webapp.cli.exports import export_coupon
+from webapp.cli.pausing import pause, resume
+from webapp.cli.report import report_coupon
 from webapp.cli.waves import waves
-from webapp.models import AMOUNT, CLOSED, DRAFT, GIFT, LIVE, PAUSED, PERCENT, WORDS, Coupon
-from webapp.sale import claims, redeeming
-from webapp.sale.codes import grouped
+from webapp.models import AMOUNT, CLOSED, DRAFT, GIFT, LIVE, PERCENT, WORDS, Coupon
+from webapp.sale import bulk_revoking, claims, redeeming
 from webapp.sale.coupons import change_coupon, coupon_by_id, create_coupon
 from webapp.sale.outcomes import Refused
+from webapp.sale.pool_file import POOL_FILE
 from webapp.stores.sql import db
 from webapp.values.amounts import MOST
+from webapp.values.sheets import MOST_BYTES, Sheet, Unreadable
 
 _UNCHANGED = {
     "unknown": "there is no such code",
@@ -37,13 +43,25 @@ _UNCHANGED = {
     "unused": "this code is not used",
     "late": "this code was used more than 10 minutes ago, and stays used",
     "no_reason": "give a reason",
+    "too_many": "two people decide this list; it can have 20,000 codes at most",
+}
+_KEPT = {
+    "unknown": "there is no such code",
+    "twice": "it stands in the list already",
+    "used": "it is used",
+    "revoked": "it was revoked before",
 }
 coupons = Group(
     "coupon",
     help="Coupons. A time without an offset is Korean time (Asia/Seoul); Z and +09:00 are understood.",
 )
 coupons.add_command(check)
+coupons.add_command(live)
 coupons.add_command(rehearse_coupon)
+coupons.add_command(export_coupon)
+coupons.add_command(report_coupon)
+coupons.add_command(pause)
+coupons.add_command(resume)
 coupons.add_command(waves)
 
 
@@ -173,7 +191,7 @@ def redeem(code: str, although_blocked: bool) -> None:
     if not used_now:
         since = f" since {shown_moment(found.at)}" if found.at else ""
         raise click.ClickException(f"this code is {found.state}{since}")
-    click.echo(f"used {grouped(found.code)}: {found.title}")
+    click.echo(f"used {found.shown_code}: {found.title}")
 
 
 @coupons.command("unuse")
@@ -182,16 +200,51 @@ def redeem(code: str, although_blocked: bool) -> None:
 def unuse(code: str, reason: str) -> None:
     """Take a use back within 10 minutes; the code can be used again. A repeat changes nothing."""
     found = _changed(redeeming.undo_use, code, reason)
-    click.echo(f"{found.state} again {grouped(found.code)}: {found.title}")
+    click.echo(f"{found.state} again {found.shown_code}: {found.title}")
 
 
 @coupons.command("revoke")
-@click.argument("code")
+@click.argument("code", required=False)
+@click.option(
+    "--file", type=click.File("rb"), help="A list of codes, one in each line; - reads it from stdin."
+)
+@click.option("--dry-run", is_flag=True, help="Say what the list would do, and do nothing.")
 @click.option("--reason", required=True, help="Told to the holder.")
-def revoke(code: str, reason: str) -> None:
-    """Take an issued code back; the coupon goes to the first in standby. A repeat changes nothing."""
-    found = _changed(redeeming.revoke, code, reason)
-    click.echo(f"revoked {grouped(found.code)}")
+def revoke(code: str | None, file: BinaryIO | None, dry_run: bool, reason: str) -> None:
+    """Take back a code that was issued, or all of a list; each goes to the first in standby.
+
+    A repeat changes nothing.
+    """
+    if (code is None) == (file is None) or (dry_run and file is None):
+        raise click.ClickException("name a CODE, or a --file of codes; --dry-run is for a file")
+    if file is not None:
+        _revoke_list(file, reason, dry_run=dry_run)
+    elif code is not None:
+        click.echo(f"revoked {_changed(redeeming.revoke, code, reason).shown_code}")
+
+
+def _revoke_list(file: BinaryIO, reason: str, *, dry_run: bool) -> None:
+    try:
+        redeeming.told_reason(reason)
+        rows = Sheet(io.BytesIO(file.read(MOST_BYTES + 1))).rows(POOL_FILE.columns)
+        listed = bulk_revoking.look_at(row.cells[0] for row in rows)
+    except Unreadable as error:
+        raise click.ClickException(f"the file cannot be read: {error}") from error
+    except redeeming.Unchanged as unchanged:
+        raise _unchanged(unchanged.code) from unchanged
+    for each in listed:
+        if each.verdict != "issued":
+            click.echo(f"line {each.line}: {each.typed!r} stays as it is: {_KEPT[each.verdict]}", err=True)
+    if dry_run:
+        click.echo(f"{sum(each.verdict == 'issued' for each in listed)} would be revoked")
+        return
+    try:
+        done = bulk_revoking.revoke_all(listed, by=None, reason=reason)
+    except redeeming.Unchanged as unchanged:
+        raise _unchanged(unchanged.code) from unchanged
+    click.echo(
+        f"revoked {done.count}" + (f", {done.kept} were used or revoked in between" if done.kept else "")
+    )
 
 
 def _changed(
@@ -214,6 +267,7 @@ def _facts(coupon: Coupon) -> dict[str, object]:
         "status": coupon.status,
         "quota": _quota(coupon.total_quantity),
         "issued": coupon.issued_quantity,
+        "codes left": "drawn" if coupon.pool_left is None else coupon.pool_left,
         "opens at": shown_moment(coupon.issue_start_at),
         "closes at": shown_moment(coupon.issue_end_at),
         "valid until": shown_moment(coupon.valid_until) if coupon.valid_until else "-",
@@ -231,25 +285,6 @@ def _given(coupon: Coupon) -> str:
     if coupon.benefit == PERCENT:
         return f"{coupon.discount_percent}% off, cap {coupon.discount_cap or '-'}"
     return f"{coupon.benefit}: {coupon.benefit_words}"
-
-
-@coupons.command("pause")
-@click.argument("coupon_id", metavar="ID", type=ID)
-def pause(coupon_id: int) -> None:
-    """Stop admitting. The line goes on giving tickets, and everybody keeps their place."""
-    _change(coupon_id, status=PAUSED)
-
-
-@coupons.command("resume")
-@click.argument("coupon_id", metavar="ID", type=ID)
-@click.option("--although-warned", is_flag=True, help="Publish a draft although checks warn.")
-def resume(coupon_id: int, although_warned: bool) -> None:
-    """Bring a paused or closed coupon back, or publish a draft if no check blocks and none warns."""
-    coupon = coupon_by_id(coupon_id)
-    if coupon is not None and coupon.status == DRAFT:
-        publish(coupon_id, although_warned=although_warned)
-    else:
-        _change(coupon_id, status=LIVE)
 
 
 @coupons.command("close")

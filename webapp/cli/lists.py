@@ -15,12 +15,14 @@ from webapp.cli.coupons import coupons
 from webapp.cli.users import users
 from webapp.models import AUDIENCES, Upload
 from webapp.models.uploads import CHECKED
-from webapp.sale import lists, membership, uploads
-from webapp.sale.coupons import coupon_by_id
+from webapp.sale import lists, membership, pools, uploads
+from webapp.sale.coupons import InvalidField, coupon_by_id
+from webapp.sale.drawing import CODES
 from webapp.sale.lists import NotCounted
 from webapp.sale.membership import ACCOUNTS_FILE
 from webapp.sale.outcomes import Refused
 from webapp.sale.people_file import PEOPLE_FILE
+from webapp.sale.pool_file import POOL_FILE
 from webapp.sale.uploads import Kind
 
 SHOWN = 20
@@ -78,6 +80,36 @@ def set_audience(coupon_id: int, audience: str, grades: tuple[str, ...]) -> None
         except LookupError as error:
             raise unknown_coupon(coupon_id) from error
     click.echo(f"coupon {coupon_id} is for {audience}{': ' + ', '.join(grades) if grades else ''}")
+
+
+@coupons.command("pool")
+@click.argument("coupon_id", metavar="ID", type=ID)
+@FILE
+@DRY_RUN
+@SKIP_BAD
+def bring_codes(coupon_id: int, path: str, dry_run: bool, skip_bad: bool) -> None:
+    """Put the codes of a file into the pool of a coupon, which gives them out in their order.
+
+    The file has one code in a line: 4 to 40 letters, digits and signs, no spaces, commas, semicolons or quotes. They
+    are shown and redeemed just as they are. Once a coupon has a pool, no codes of ours are drawn for it.
+    """
+    if coupon_by_id(coupon_id) is None:
+        raise unknown_coupon(coupon_id)
+    upload = _checked(POOL_FILE, coupon_id, path, dry_run=dry_run, skip_bad=skip_bad)
+    if upload is None:
+        return
+    with told_later(), one_decision():
+        try:
+            pools.count_codes(upload.id, by=None)
+        except InvalidField:
+            pools.withdraw_codes(upload.id, by=None)
+            raise
+    coupon = coupon_by_id(coupon_id)
+    assert coupon is not None
+    short = pools.missing_codes(coupon)
+    click.echo(f"{upload.good} codes are in the pool now, {coupon.pool_left} are left")
+    if short:
+        click.echo(f"{short} coupons of the quota have no code yet", err=True)
 
 
 @users.command("import")
@@ -163,8 +195,11 @@ def lines_about(upload: Upload) -> Iterator[str]:
         yield f"{upload.good} good lines, {upload.duplicates} duplicates, {upload.bad} bad lines"
     for fault in uploads.faults_of(upload.id, SHOWN):
         yield f"line {fault.line}: {fault.kind}: {fault.text}"
-    if upload.bad + upload.duplicates + upload.warned > SHOWN:
-        yield f"… and {upload.bad + upload.duplicates + upload.warned - SHOWN} more"
+    told = upload.bad + upload.duplicates + (upload.warned if upload.kind != CODES else 0)
+    if told > SHOWN:
+        yield f"… and {told - SHOWN} more"
+    if upload.kind == CODES and upload.warned:
+        yield f"{upload.warned} codes of digits begin with 0; a table program that saves the file takes the 0 away"
     if upload.why == "no_last_line_end":
         yield "the last line has no end; if the file may have been cut, look at its last line"
 

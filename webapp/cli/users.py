@@ -4,9 +4,10 @@ import re
 import sys
 
 import click
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
+from webapp.accounts import blocking
 from webapp.accounts.passwords import (
     LEAST_LENGTH,
     MOST_LENGTH,
@@ -15,9 +16,12 @@ from webapp.accounts.passwords import (
     normalised_password,
     personal_words,
 )
+from webapp.accounts.roles import give_role
 from webapp.accounts.sessions import delete_account, end_sessions
-from webapp.cli.base import Group
-from webapp.models import NAME_LENGTH, OPERATOR, USER, User, utcnow
+from webapp.cli.base import ROLE, Group
+from webapp.log import Entry, record
+from webapp.models import NAME_LENGTH, OWNER, USER, User
+from webapp.proposals import rule
 from webapp.sale import membership
 from webapp.sale.anonymising import anonymise
 from webapp.sale.members import tell_account
@@ -33,29 +37,38 @@ users = Group("user", help="Accounts.")
 @users.command("create")
 @click.argument("email")
 @click.option("--name", help="Shown to the user; by default what stands before the @.")
-@click.option("--admin", is_flag=True, help="Make an operator, who may open /admin/.")
-def create_user(email: str, name: str | None, admin: bool) -> None:
+@click.option("--admin", is_flag=True, help="The same as --role owner.")
+@click.option(
+    "--role", type=ROLE, default=USER, help="What the account may do in /admin/; by default nothing."
+)
+def create_user(email: str, name: str | None, admin: bool, role: str) -> None:
     """Create an account. The password is asked for, or read from stdin when that is not a terminal."""
     email = _new_email(email)
     name = (one_line(name) or email.partition("@")[0])[:NAME_LENGTH]
-    role, password_hash = OPERATOR if admin else USER, hash_password(_read_password(email, name))
-    user = User(email=email, name=name, password_hash=password_hash, role=role)
+    role, password_hash = OWNER if admin else role, hash_password(_read_password(email, name))
+    now = USER if rule.is_on() else role  # two people give a role: it is asked for below
+    user = User(email=email, name=name, password_hash=password_hash, role=now)
     db.session.add(user)
     try:
+        db.session.flush()
+        record(db.session.connection(), "create account", by=None, user=user.id, after={"role": now})
         db.session.commit()
     # Another process may have taken the address since it was checked.
     except IntegrityError as error:
         raise click.ClickException(f"{email} has an account already") from error
     tell_account(user.id)
-    click.echo(f"{role} {email} created")
+    click.echo(f"{now} {email} created")
+    if role != now and give_role(user.id, role, by=None):
+        click.echo(f"{role} {email}")
 
 
 @users.command("password")
 @click.argument("email")
 def change_password(email: str) -> None:
     """Give an account a new password, asked for or read from stdin, and end its sessions."""
-    user = _account(email)
-    end_sessions(user.id, password_hash=hash_password(_read_password(user.email, user.name)))
+    user = account(email)
+    entry = Entry(verb="set password", by=None, user=user.id)
+    end_sessions(user.id, entry=entry, password_hash=hash_password(_read_password(user.email, user.name)))
     click.echo(f"{email} has a new password and is signed out everywhere")
 
 
@@ -64,40 +77,26 @@ def change_password(email: str) -> None:
 @click.argument("new", metavar="NEW")
 def rename_user(email: str, new: str) -> None:
     """Give an account another address, or another name: what holds an @ is an address."""
-    user = _account(email)
+    user = account(email)
     if "@" in normalised_email(new):
         before, user.email = user.email, _new_email(new, user)
         db.session.flush()
         membership.move(db.session.connection(), before, user.email)
     else:
         user.name = one_line(new)[:NAME_LENGTH] or user.name
+    db.session.flush()
+    record(db.session.connection(), "rename account", by=None, user=user.id)
     db.session.commit()
     tell_account(user.id)
     click.echo(f"{user.email} is the account of {user.name}")
-
-
-@users.command("promote")
-@click.argument("email")
-def promote_user(email: str) -> None:
-    """Make an operator. The account signs in anew, and then sees what operators see."""
-    _change_role(email, OPERATOR)
-
-
-@users.command("demote")
-@click.argument("email")
-def demote_user(email: str) -> None:
-    """Make an operator a user like any other, and end the sessions. The last operator stays one."""
-    _change_role(email, USER)
 
 
 @users.command("block")
 @click.argument("email")
 def block_user(email: str) -> None:
     """End the sessions of an account and take it out of every line when its turn comes. A repeat changes nothing."""
-    user = _account(email)
-    # A repeat must not move the time of the block.
-    if user.blocked_at is None:
-        end_sessions(user.id, blocked_at=utcnow())
+    user = account(email)
+    blocking.block(user.id, by=None)
     click.echo(f"{user.email} blocked")
 
 
@@ -105,9 +104,8 @@ def block_user(email: str) -> None:
 @click.argument("email")
 def unblock_user(email: str) -> None:
     """Let a blocked account sign in again. A ticket that was rejected meanwhile stays rejected."""
-    user = _account(email)
-    user.blocked_at = None
-    db.session.commit()
+    user = account(email)
+    blocking.unblock(user.id, by=None)
     click.echo(f"{user.email} unblocked")
 
 
@@ -115,10 +113,9 @@ def unblock_user(email: str) -> None:
 @click.argument("email")
 def delete_user(email: str) -> None:
     """Delete an account that holds no coupons; its waiting tickets are skipped when their turn comes."""
-    user = _account(email)
-    _refuse_the_last_operator(user)
+    user = account(email)
     try:
-        delete_account(user.id)
+        delete_account(user.id, by=None)
     # The foreign key of an issue keeps its account, so that every row still has a holder.
     except IntegrityError as error:
         raise click.ClickException(
@@ -135,9 +132,8 @@ def anonymise_user(email: str) -> None:
     The account stays, blocked, with its coupons and its places in the order; its codes can still be used. A repeat
     changes nothing.
     """
-    user = _account(email)
-    _refuse_the_last_operator(user)
-    anonymise(user)
+    user = account(email)
+    anonymise(user, by=None)
     click.echo(f"account {user.id} is {user.email} now")
 
 
@@ -167,26 +163,8 @@ def _read_password(email: str, name: str) -> str:
     return str(password)
 
 
-def _change_role(email: str, role: str) -> None:
-    user = _account(email)
-    if user.role != role:
-        if role != OPERATOR:
-            _refuse_the_last_operator(user)
-        end_sessions(user.id, role=role)
-    click.echo(f"{role} {user.email}")
-
-
-def _refuse_the_last_operator(user: User) -> None:
-    """Refuse to change the last account that may open /admin/. No other change can come between, until the commit."""
-    db.session.execute(
-        update(User).where(User.id == user.id).values(role=User.role)
-    )  # locks on every database
-    able = select(User.id).where(User.role == OPERATOR, User.blocked_at.is_(None)).with_for_update()
-    if user.is_operator and db.session.scalars(able).all() == [user.id]:
-        raise click.ClickException(f"{user.email} is the last operator; first: user promote EMAIL")
-
-
-def _account(email: str) -> User:
+def account(email: str) -> User:
+    """Return the account of an address. Raises ClickException when there is none."""
     user = db.session.scalar(select(User).where(User.email == email))
     if user is None:
         raise click.ClickException(f"there is no account {email}")

@@ -13,8 +13,11 @@ Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
                                  begun (run id of the server that began this epoch), renamed to run_id when the epoch
                                  is open; without both the epoch has ended,
                                  mark (of the beginning, until the epoch is open: SQL knows it once it is committed),
-                                 grace_from and grace_until (ms between which admission waits for receipts),
-                                 audience: the version of who may have the coupon, "" for everybody
+                                 grace_from and grace_until (ms between which admission waits for receipts; 0
+                                 when that is over),
+                                 audience: the version of who may have the coupon, "" for everybody,
+                                 pause: what a pause says and promises (JSON), "" for nothing,
+                                 elsewhere: the version of the other waves; with it claims look at the bits
     {coupon:7}:line      zset    user id -> number: the tickets that wait;
                                  "<user id>:<number>" -> number: given up by a user who has a lower one again
     {coupon:7}:standby   zset    user id -> number: the tickets that waited when the quota ran out, and behind
@@ -28,6 +31,11 @@ Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
     {coupon:7}:members   string  who may have it: a mark of MARK_BYTES, then a bit for each user id. The mark is
                                  "<epoch>:<audience>" and spaces. It is written together with the bits, and they count
                                  only where it names epoch and audience of the gate; it leaves as the results do
+    {coupon:7}:elsewhere string  who has one of another wave of a campaign that gives one each: a mark as that of the
+                                 members, with the version of the other waves, then a bit for each user id
+    {coupon:7}:turnout   hash    name of a web process -> "<times told>:<ms>:<pages that poll>:<polls a second>"; it
+                                 leaves Redis seconds after the last word
+    {coupon:7}:refused   hash    code of a refusal -> clicks that got no number; it leaves as the results do
     {coupon:7}:malformed list    malformed data that was found in the keys above, the newest first
 
 Each script in `lua/` states its own contract in its header.

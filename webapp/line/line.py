@@ -1,18 +1,18 @@
 """One coupon's line in Redis: each method is one script of `lua/`, or a few plain commands."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import redis
 
 from webapp.line.keys import BELL_MS, BUCKET_MS, MARK_BYTES
-from webapp.line.reading import gate_from, is_below, printable, raw, told_apart
+from webapp.line.reading import claims_from, gate_from, is_below, printable, raw, standings_from, told_apart
 from webapp.line.results import RESULT
 from webapp.line.types import Claimed, Gate, Head, Life, Policy, Reply, Restored, Settled, Standing, Waiting
-from webapp.stores.script_redis import ScriptRedis
+from webapp.stores.script_redis import Lines
 
 KEPT_ASIDE = 1000
-NO_POLICY = [""] * 9
+NO_POLICY = [""] * 10
 WRITE_CHUNK = 1000
 READ_CHUNK = 1000
 
@@ -24,29 +24,37 @@ class Line:
     round trip for each thousand.
     """
 
-    def __init__(self, connection: ScriptRedis, coupon_id: int) -> None:
-        self.redis = connection
-        # A cluster hashes what is in the braces alone, so all keys of a coupon are on one node.
+    def __init__(self, connections: Lines, coupon_id: int) -> None:
+        # A Cluster hashes what is in the braces alone, so all keys of a coupon are on one node.
         tag = f"{{coupon:{coupon_id}}}:"
+        self.redis = connections.of(tag)
         self.gate_key, self.line_key, self.standby_key = tag + "gate", tag + "line", tag + "standby"
         self.results_key, self.bell_key, self.arrivals_key = tag + "results", tag + "bell", tag + "arrivals"
         self.malformed_key, self.late_key = tag + "malformed", tag + "late"
-        self.members_key = tag + "members"
+        self.members_key, self.elsewhere_key = tag + "members", tag + "elsewhere"
+        self.turnout_key, self.refused_key = tag + "turnout", tag + "refused"
+        self.bits_keys = [self.members_key, self.elsewhere_key]
         self.place_keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
         self.policy_keys = [*self.place_keys, self.arrivals_key]
-        self.claim_keys = [*self.place_keys, self.bell_key, self.arrivals_key, self.members_key]
-        self.all_keys = [*self.claim_keys[:-1], self.malformed_key, self.late_key, self.members_key]
+        self.claim_keys = [*self.place_keys, self.bell_key, self.arrivals_key, *self.bits_keys]
+        self.all_keys = [*self.claim_keys[:-2], self.malformed_key, self.late_key, *self.bits_keys]
+        self.all_keys += [self.turnout_key, self.refused_key]
 
     def claim(self, user_id: int) -> Claimed:
         """Give the user the next number, or the reply that they already have; a repeat changes nothing."""
-        reply = self._run("claim", self.claim_keys, [user_id, BELL_MS, BUCKET_MS])
-        answer, epoch, number, ahead, ring, now_ms, result = reply
-        return Claimed(Reply(answer), epoch, number, ahead, ring == 1, now_ms, result)
+        return self.claims([user_id])[0]
+
+    def claims(self, user_ids: Sequence[int]) -> list[Claimed]:
+        """Do the same for users who pressed the button in this order, some perhaps twice. One round trip for all."""
+        return claims_from(self._run("claim", self.claim_keys, [BELL_MS, BUCKET_MS, *user_ids]))
 
     def standing(self, user_id: int) -> Standing:
         """Return the user's place or result. Nothing is changed."""
-        answer, *rest = self._run("read_standing", self.place_keys, [user_id])
-        return Standing(Reply(answer), *rest)
+        return self.standings([user_id])[0]
+
+    def standings(self, user_ids: Sequence[int]) -> list[Standing]:
+        """Return the places or results of users, in their order. One round trip for all, and nothing is changed."""
+        return standings_from(self._run("read_standing", self.place_keys, user_ids))
 
     def head(self, count: int) -> Head | None:
         """Return the first tickets in order of number, or None when the epoch is not open."""
@@ -146,16 +154,42 @@ class Line:
     def members_are_of(self, epoch: int, audience: str) -> bool:
         """Return whether the members in Redis are whole, and those of this audience in this epoch."""
         mark: Any = self.redis.getrange(self.members_key, 0, MARK_BYTES - 1)
-        return bool(mark == f"{epoch}:{audience}".ljust(MARK_BYTES))
+        return bool(mark == _bits_mark(epoch, audience))
 
     def member_bits(self) -> bytes:
         """Return the bits of who may have the coupon, without those that are 0 at the end; b"" for none."""
-        kept: Any = self.redis.getrange(self.members_key, MARK_BYTES, -1)
-        return raw(kept).rstrip(b"\0")
+        return self._bits(self.members_key)
 
     def count_members(self) -> int:
         """Return how many users may have the coupon, as Redis knows it."""
         return int(self.redis.bitcount(self.members_key, MARK_BYTES, -1))
+
+    def write_elsewhere(self, *, epoch: int, version: str, bits: bytes) -> bool:
+        """Write who has one of another wave; return False, and change nothing, when another epoch is open, or none.
+
+        The first bit is that of user id 0. From then on claims look at them, in this epoch.
+        """
+        return bool(self._run("write_elsewhere", [self.gate_key, self.elsewhere_key], [epoch, version, bits]))
+
+    def doubt_elsewhere(self) -> None:
+        """Have claims look at nobody's bit of another wave until all are written anew."""
+        self.redis.hdel(self.gate_key, "elsewhere")
+
+    def elsewhere_is_of(self, epoch: int, version: str) -> bool:
+        """Return whether claims look at who has one of another wave, by this version of the other waves."""
+        with self.redis.pipeline(transaction=False) as pipe:
+            pipe.hget(self.gate_key, "elsewhere")
+            pipe.getrange(self.elsewhere_key, 0, MARK_BYTES - 1)
+            return bool(pipe.execute() == [version, _bits_mark(epoch, version)])
+
+    def elsewhere_bits(self) -> bytes:
+        """Return the bits of who has one of another wave, without those that are 0 at the end; b"" for none."""
+        looked_at = self.redis.hexists(self.gate_key, "elsewhere")
+        return self._bits(self.elsewhere_key) if looked_at else b""
+
+    def _bits(self, key: str) -> bytes:
+        kept: Any = self.redis.getrange(key, MARK_BYTES, -1)
+        return raw(kept).rstrip(b"\0")
 
     def set_aside(self) -> int:
         """Set malformed keys and a malformed gate aside; return how many things that was."""
@@ -278,17 +312,40 @@ class Line:
         """Delete every key of this line. Only for coupons whose rows are deleted too."""
         self.redis.delete(*self.all_keys)
 
-    def _run(self, name: str, keys: list[str], args: list[Any]) -> Any:
+    def _run(self, name: str, keys: list[str], args: Sequence[Any]) -> Any:
         return self.redis.run_script(name, keys, args)
 
 
-def to_be_served(connection: ScriptRedis, coupons_left: Mapping[int, bool]) -> list[int]:
+def _bits_mark(epoch: int, version: str) -> str:
+    return f"{epoch}:{version}".ljust(MARK_BYTES)
+
+
+def to_be_served(connections: Lines, coupons_left: Mapping[int, bool]) -> list[int]:
     """Return the coupons in whose lines somebody waits, or stands in standby while coupons are left.
 
-    It takes one round trip for all of them. Raises redis.RedisError.
+    It takes one round trip for all of them on one server. Raises redis.RedisError.
     """
-    with connection.pipeline(transaction=False) as pipe:
-        for coupon_id, left in coupons_left.items():
-            line = Line(connection, coupon_id)
-            pipe.exists(line.line_key, *([line.standby_key] if left else []))
-        return [coupon_id for coupon_id, found in zip(coupons_left, pipe.execute(), strict=True) if found]
+    lines = {coupon_id: Line(connections, coupon_id) for coupon_id in coupons_left}
+    found = connections.ask_all(
+        [
+            ("EXISTS", line.line_key, *([line.standby_key] if coupons_left[coupon_id] else []))
+            for coupon_id, line in lines.items()
+        ]
+    )
+    return [coupon_id for coupon_id, exists in zip(lines, found, strict=True) if exists]
+
+
+def holders_of(connections: Lines, coupon_ids: Iterable[int], number: int) -> list[tuple[int, int]]:
+    """Return who waits with a number, or stands in standby with it: pairs of a coupon id and a user id.
+
+    It takes one round trip for all of the coupons on one server. Raises redis.RedisError.
+    """
+    keys = [
+        (coupon_id, key)
+        for coupon_id in coupon_ids
+        for line in [Line(connections, coupon_id)]
+        for key in (line.line_key, line.standby_key)
+    ]
+    replies = connections.ask_all([("ZRANGEBYSCORE", key, number, number) for _, key in keys])
+    found = zip((coupon_id for coupon_id, _ in keys), replies, strict=True)
+    return [(each, int(member)) for each, members in found for member in members if member.isdecimal()]

@@ -1,9 +1,10 @@
 """Reading the texts of a line: as they were written, or told apart as malformed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from webapp.line.keys import BUCKET_MS, MOST_NUMBER
-from webapp.line.types import Gate, Policy, Waiting
+from webapp.line.types import Claimed, Gate, Policy, Reply, Standing, Waiting
 
 
 def raw(text: str) -> bytes:
@@ -30,6 +31,25 @@ def told_apart(pairs: Iterable[tuple[str, float]]) -> tuple[list[Waiting], list[
         else:
             malformed.append(member)
     return tickets, malformed
+
+
+def claims_from(reply: list[Any]) -> list[Claimed]:
+    """Return what claim.lua says of each user. Raises ValueError when it cannot be read."""
+    epoch, now_ms, ring, *flat = reply
+    return [
+        Claimed(Reply(answer), epoch, number, ahead, ring == position, now_ms, result)
+        for position, (answer, number, ahead, result) in enumerate(_by_four(flat), 1)
+    ]
+
+
+def standings_from(reply: list[Any]) -> list[Standing]:
+    """Return what read_standing.lua says of each user. Raises ValueError when it cannot be read."""
+    epoch, *flat = reply
+    return [Standing(Reply(answer), epoch, *rest) for answer, *rest in _by_four(flat)]
+
+
+def _by_four(flat: list[Any]) -> Iterator[tuple[Any, ...]]:
+    return zip(*(flat[first::4] for first in range(4)), strict=True)
 
 
 def gate_from(now_ms: int, run_id: str, waiting: int, in_standby: int, flat: list[str]) -> Gate:
@@ -74,6 +94,7 @@ def _policy_from(fields: dict[str, str]) -> Policy:
         closes_at_ms=int(fields["closes_at"]),
         standby_limit=int(fields.get("standby_limit", 0)),
         audience=fields.get("audience", "missing"),
+        pause=fields.get("pause", ""),
     )
 
 

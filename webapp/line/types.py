@@ -22,11 +22,13 @@ class Reply(IntEnum):
     PAST = 8
     NOT_ELIGIBLE = 9
     NO_LIST = 10
+    OTHER_WAVE = 11
+    FULL = 12
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """The reply of claim.lua. `ring`: this caller enqueues the admission job; `result`: see the script's header."""
+    """What claim.lua says of one user. `ring`: this caller enqueues the admission job; `result`: see the script."""
 
     reply: Reply
     epoch: int
@@ -43,7 +45,7 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Standing:
-    """The reply of read_standing.lua. `ahead`: tickets before it, in line or in standby."""
+    """What read_standing.lua says of one user. `ahead`: tickets before it, in line or in standby."""
 
     reply: Reply
     epoch: int
@@ -106,7 +108,8 @@ class Policy:
     """The part of a coupon's row that the gate copies. Times are epoch ms; a quota of None means unlimited.
 
     `standby_limit`: up to so many people in standby, whoever comes after the coupons are gone takes a place there.
-    `audience` is the version of who may have it, "" for everybody.
+    `audience` is the version of who may have it, "" for everybody. `pause` is what a pause says, as
+    `webapp.sale.pause_message` writes it, "" for nothing.
     """
 
     revision: int
@@ -117,6 +120,7 @@ class Policy:
     closes_at_ms: int
     standby_limit: int = 0
     audience: str = ""
+    pause: str = ""
 
     @property
     def sold_out(self) -> bool:
@@ -135,6 +139,7 @@ class Policy:
             int(self.sold_out),
             self.standby_limit,
             self.audience,
+            self.pause,
         ]
 
 
@@ -148,7 +153,7 @@ class Gate:
     latest instant in it is ahead of the clock, which was put back by as much at least; else 0.
 
     `first_opens_at_ms`, `last_closes_at_ms`: the widest period that it had, None in a gate from before these fields.
-    Admission waits for receipts between the two ends of the grace.
+    Admission waits for receipts between the two ends of the grace, which are 0 once it was found to be over.
     """
 
     policy: Policy

@@ -1,6 +1,18 @@
 """The tables. One import gives all of them, so that the metadata is complete."""
 
-from webapp.models.accounts import NAME_LENGTH, OPERATOR, USER, EndedSession, User
+from webapp.models.accounts import (
+    LABEL_LENGTH,
+    NAME_LENGTH,
+    OPERATOR,
+    OWNER,
+    ROLES,
+    TILL,
+    USER,
+    VIEWER,
+    EndedSession,
+    Invitation,
+    User,
+)
 from webapp.models.columns import NEVER_REUSED, EmailAddress, Id, Identifier, UTCDateTime, utcnow
 from webapp.models.content import PLACE_LENGTH, CouponText, Picture
 from webapp.models.coupons import (
@@ -15,6 +27,7 @@ from webapp.models.coupons import (
     GRADES_LENGTH,
     LIST,
     LIVE,
+    PAUSE_LENGTH,
     PAUSED,
     PERCENT,
     STATUSES,
@@ -22,35 +35,47 @@ from webapp.models.coupons import (
     WORDS,
     Coupon,
     CouponRow,
+    most_of,
 )
 from webapp.models.events import LineEvent
-from webapp.models.issues import REASON_LENGTH, CouponIssue, Revocation, UndoneUse
+from webapp.models.issues import CODE_LENGTH, REASON_LENGTH, CouponIssue, Revocation, UndoneUse
+from webapp.models.log import LogEntry, LogHead
+from webapp.models.proposals import Proposal
 from webapp.models.rehearsals import Rehearsal
+from webapp.models.reports import SaleReport
+from webapp.models.samples import LineSample
 from webapp.models.submissions import Submission
-from webapp.models.uploads import ListedPerson, Member, StagedMember, Upload, UploadFault
+from webapp.models.uploads import ListedPerson, Member, PoolCode, StagedMember, Upload, UploadFault
 
 __all__ = [
     "AMOUNT",
     "AUDIENCES",
     "BENEFIT_LENGTH",
     "CLOSED",
+    "CODE_LENGTH",
     "DRAFT",
     "EVERYBODY",
     "GIFT",
     "GRADES",
     "GRADES_LENGTH",
+    "LABEL_LENGTH",
     "LIST",
     "LIVE",
     "NAME_LENGTH",
     "NEVER_REUSED",
     "OPERATOR",
+    "OWNER",
     "PAUSED",
+    "PAUSE_LENGTH",
     "PERCENT",
     "PLACE_LENGTH",
     "REASON_LENGTH",
+    "ROLES",
     "STATUSES",
+    "TILL",
     "TITLE_LENGTH",
     "USER",
+    "VIEWER",
     "WORDS",
     "Coupon",
     "CouponIssue",
@@ -60,12 +85,19 @@ __all__ = [
     "EndedSession",
     "Id",
     "Identifier",
+    "Invitation",
     "LineEvent",
+    "LineSample",
     "ListedPerson",
+    "LogEntry",
+    "LogHead",
     "Member",
     "Picture",
+    "PoolCode",
+    "Proposal",
     "Rehearsal",
     "Revocation",
+    "SaleReport",
     "StagedMember",
     "Submission",
     "UTCDateTime",
@@ -73,5 +105,6 @@ __all__ = [
     "Upload",
     "UploadFault",
     "User",
+    "most_of",
     "utcnow",
 ]

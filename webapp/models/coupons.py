@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Row, String, false
+from sqlalchemy import BigInteger, CheckConstraint, ColumnElement, Index, Row, String, and_, false, or_
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.models.columns import NEVER_REUSED, Id, Identifier, UTCDateTime, utcnow
@@ -20,6 +21,8 @@ STATUSES = (DRAFT, LIVE, PAUSED, CLOSED)
 EVERYBODY, LIST, GRADES = "everybody", "list", "grades"
 AUDIENCES = (EVERYBODY, LIST, GRADES)
 GRADES_LENGTH = 500
+PAUSE_LENGTH = 200
+"""The most characters of what a pause says."""
 
 
 class Coupon(Base):
@@ -34,6 +37,8 @@ class Coupon(Base):
     `campaign_id` is the id of the first wave, in all waves of a campaign; None in a coupon without waves. With
     `one_per_campaign` nobody gets more than one over all waves. With `rolls_over` what is left of a wave goes to the
     next: `rolled_out` is how many went, None until it is decided, and `rolled_in` how many came.
+    `pool_left` counts the codes of its pool that nobody has been given; None in a coupon whose codes we draw. The last
+    one that was given stands in line `pool_line` of upload `pool_upload_id`: all before it are given, none behind it.
     """
 
     __tablename__ = "coupons"
@@ -42,6 +47,7 @@ class Coupon(Base):
         CheckConstraint("total_quantity IS NULL OR issued_quantity <= total_quantity", name="quota"),
         CheckConstraint("total_quantity IS NULL OR total_quantity >= 0", name="total_quantity"),
         CheckConstraint("issued_quantity >= 0", name="issued_quantity"),
+        CheckConstraint("pool_left >= 0", name="pool_left"),
         CheckConstraint("issue_start_at < issue_end_at", name="period"),
         CheckConstraint("status IN ('draft', 'live', 'paused', 'closed')", name="status"),
         Index("ix_coupons_issue_end_at", "issue_end_at"),
@@ -81,6 +87,9 @@ class Coupon(Base):
     rolls_over: Mapped[bool] = mapped_column(default=False, server_default=false())
     rolled_in: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     rolled_out: Mapped[int | None] = mapped_column(BigInteger)
+    pool_left: Mapped[int | None] = mapped_column(BigInteger)
+    pool_upload_id: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    pool_line: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     rehearsal: Mapped[bool] = mapped_column(default=False)
     # The name of a row of `pictures`. No foreign key: its check would wait for a coupon's row that others hold.
     picture: Mapped[str | None] = mapped_column(Identifier(PICTURE_NAME_LENGTH))
@@ -91,10 +100,32 @@ class Coupon(Base):
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
     # Out of the lists since then.
     archived_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    # What a pause says (`webapp.sale.pause_message`). Since when it lasts: None also in one from before this column.
+    paused_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    promised_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    pause_template: Mapped[str] = mapped_column(Identifier(20), default="", server_default="")
+    pause_ko: Mapped[str] = mapped_column(String(PAUSE_LENGTH), default="", server_default="")
+    pause_en: Mapped[str] = mapped_column(String(PAUSE_LENGTH), default="", server_default="")
 
-    @property
+    @hybrid_property
     def sold_out(self) -> bool:
-        return self.total_quantity is not None and self.issued_quantity >= self.total_quantity
+        most = most_of(self.total_quantity, self.issued_quantity, self.pool_left)
+        return most is not None and self.issued_quantity >= most
+
+    @sold_out.inplace.expression
+    @classmethod
+    def _sold_out(cls) -> ColumnElement[bool]:
+        # Neither is ever NULL, so that the contrary can be asked for, too.
+        given = and_(cls.total_quantity.is_not(None), cls.issued_quantity >= cls.total_quantity)
+        return or_(given, and_(cls.pool_left.is_not(None), cls.pool_left == 0))
+
+
+def most_of(quota: int | None, issued: int, pool_left: int | None) -> int | None:
+    """Return how many can be issued in all, None for no end: the quota, or what the codes of a pool are enough for."""
+    if pool_left is None:
+        return quota
+    enough_for = issued + pool_left
+    return enough_for if quota is None else min(quota, enough_for)
 
 
 CouponRow: TypeAlias = Row[Any]

@@ -16,6 +16,7 @@ class LineEvent(Base):
     __table_args__ = (
         CheckConstraint("kind IN ('rejected', 'already', 'lost', 'epoch')", name="kind"),
         Index("ix_line_events_coupon_id_ticket_number", "coupon_id", "ticket_number"),
+        Index("ix_line_events_user_id", "user_id"),
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)

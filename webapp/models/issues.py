@@ -8,6 +8,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from webapp.models.columns import Id, Identifier, UTCDateTime, utcnow
 from webapp.stores.sql import Base
 
+CODE_LENGTH = 40
+"""The most characters of a code. With four bytes each its length still fits one byte, so the column grows in place."""
 REASON_LENGTH = 90
 """The most characters of a reason for a revocation or for undoing a use."""
 
@@ -21,9 +23,9 @@ class CouponIssue(Base):
         UniqueConstraint("coupon_id", "user_id"),
         UniqueConstraint("code"),
         Index("ix_coupon_issues_coupon_id_ticket_number", "coupon_id", "ticket_number"),
-        Index("ix_coupon_issues_user_id", "user_id"),
-        # And of one a person over all waves of a campaign: campaign_id is None where each wave may give one.
-        Index("uq_coupon_issues_campaign", "campaign_id", "user_id", unique=True),
+        # And of one a person over all waves of a campaign: campaign_id is None where each wave may give one. The user
+        # stands first, so that it finds what somebody holds, too: each index more slows the admission down.
+        Index("uq_coupon_issues_user_id_campaign_id", "user_id", "campaign_id", unique=True),
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -32,7 +34,7 @@ class CouponIssue(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     ticket_number: Mapped[int] = mapped_column(BigInteger)
     epoch: Mapped[int]
-    code: Mapped[str] = mapped_column(Identifier(16))
+    code: Mapped[str] = mapped_column(Identifier(CODE_LENGTH))
     issued_at: Mapped[datetime] = mapped_column(UTCDateTime)
     used_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     # The operator at the till, None for the command line. No foreign key: the account may be deleted.
@@ -50,7 +52,7 @@ class UndoneUse(Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     # No foreign key: its check would wait for the coupon's row, and deadlock with a revocation of the same code.
     coupon_id: Mapped[int] = mapped_column(BigInteger)
-    code: Mapped[str] = mapped_column(String(16))
+    code: Mapped[str] = mapped_column(Identifier(CODE_LENGTH))
     used_at: Mapped[datetime] = mapped_column(UTCDateTime)
     used_by: Mapped[int | None] = mapped_column(BigInteger)
     undone_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
@@ -75,7 +77,7 @@ class Revocation(Base):
     user_id: Mapped[int] = mapped_column(BigInteger)
     ticket_number: Mapped[int] = mapped_column(BigInteger)
     epoch: Mapped[int]
-    code: Mapped[str] = mapped_column(Identifier(16))
+    code: Mapped[str] = mapped_column(Identifier(CODE_LENGTH))
     issued_at: Mapped[datetime] = mapped_column(UTCDateTime)
     revoked_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
     revoked_by: Mapped[int | None] = mapped_column(BigInteger)

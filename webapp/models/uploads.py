@@ -1,4 +1,4 @@
-"""The tables of what operators upload: files, the people that they name, and what is wrong with their lines."""
+"""The tables of what operators upload: files, the people and codes in them, and what is wrong with their lines."""
 
 from datetime import datetime
 
@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.models.columns import Id, Identifier, UTCDateTime, utcnow
+from webapp.models.issues import CODE_LENGTH
 from webapp.stores.sql import Base
 from webapp.values.emails import EMAIL_LENGTH
 
@@ -88,3 +89,13 @@ class StagedMember(Base):
     line: Mapped[int] = mapped_column(BigInteger)
     member_key: Mapped[str | None] = mapped_column(Identifier(KEY_LENGTH))
     grade: Mapped[str | None] = mapped_column(Identifier(GRADE_LENGTH))
+
+
+class PoolCode(Base):
+    """A code of a shop's own, by the line of its file. No other file can bring it, also once it is given."""
+
+    __tablename__ = "pool_codes"
+
+    upload_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    line: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    code: Mapped[str] = mapped_column(Identifier(CODE_LENGTH), unique=True)

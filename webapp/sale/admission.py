@@ -8,21 +8,22 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from webapp.line.line import Line
 from webapp.line.reading import raw
 from webapp.line.results import issued_result, rejected_result
 from webapp.line.types import Head, Settled, Waiting
-from webapp.models import DRAFT, PAUSED, Coupon, CouponRow, LineEvent, utcnow
+from webapp.models import DRAFT, PAUSED, Coupon, CouponRow, LineEvent, most_of, utcnow
 from webapp.sale.audience import outsiders_among
 from webapp.sale.bells import ring_if_waiting
-from webapp.sale.codes import new_codes
+from webapp.sale.drawing import Drawn, draw
 from webapp.sale.eligibility import barred_among, holders_among, holders_elsewhere, rejected_among
 from webapp.sale.locking import CouponLock, locked_coupon
 from webapp.sale.records import policy_of
 from webapp.sale.setting_aside import set_aside, set_members_aside
 from webapp.stores.script_redis import line_redis
+from webapp.stores.sql import lost_to_another
 from webapp.stores.swallowed import swallow
 
 BATCH = 2000
@@ -32,7 +33,8 @@ GATHER_S = 0.04
 ADMISSION_S = 5.0
 """How long one admission job may keep on; then it rings for the next."""
 MOST_TRIES = 5
-"""How often one batch is tried when a constraint refuses it (a user deleted in that instant, a code drawn twice)."""
+"""How often one batch is tried when a constraint refuses it (a user deleted in that instant, a code drawn twice), or
+when two waves wait for each other's users and SQL gives one of them up."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class _Batch:
     An issue is (user id, ticket number, code).
     """
 
+    drawn: Drawn
     issues: list[tuple[int, int, str]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     settled: list[Settled] = field(default_factory=list)
@@ -87,10 +90,13 @@ def _admit_batch(coupon_id: int, line: Line) -> _Batch | None:
 
     If not, a constraint refuses the batch, and it is decided again.
     """
+    refusal: IntegrityError | OperationalError
     for tries in range(MOST_TRIES):
         try:
             return _try_batch(coupon_id, line, trusting=tries == 0)
-        except IntegrityError as error:
+        except (IntegrityError, OperationalError) as error:
+            if isinstance(error, OperationalError) and not lost_to_another(error):
+                raise
             swallow("batch refused", error, "it is decided again", coupon_id=coupon_id)
             refusal = error
     raise refusal
@@ -109,9 +115,9 @@ def _try_batch(coupon_id: int, line: Line, *, trusting: bool) -> _Batch | None:
         if head is None or not (head.tickets or head.malformed):
             return None
         batch = _decide(lock, head, trusting=trusting)
-        issued = _write(lock, head, batch)
+        changed = _write(lock, head, batch)
         lock.commit()
-    line.settle(policy_of(coupon, issued=issued), batch.settled)
+    line.settle(policy_of(coupon, changed), batch.settled)
     set_members_aside(line, coupon_id, batch.strangers)
     if batch.left_over and not batch.settled:
         # Whoever was settled may have moved down meanwhile: the next batch settles that place before the rest leaves.
@@ -139,12 +145,14 @@ def _decide(lock: CouponLock, head: Head, *, trusting: bool) -> _Batch:
     connection, coupon = lock.connection, lock.coupon
     users = {ticket.member: _user_id(ticket.member) for ticket in head.tickets}
     ids = [user_id for user_id in users.values() if user_id is not None]
-    remaining = BATCH if coupon.total_quantity is None else coupon.total_quantity - coupon.issued_quantity
+    drawn = draw(lock, len(head.tickets), trusting=trusting)
+    most = most_of(coupon.total_quantity, coupon.issued_quantity, drawn.left)
+    remaining = min(len(drawn.codes), BATCH if most is None else most - coupon.issued_quantity)
     trusted = trusting and len(head.tickets) <= remaining and not any(map(_is_given_up, users))
     barred = outsiders_among(connection, coupon, ids) | holders_elsewhere(connection, coupon, ids)
     barred |= barred_among(connection, ids, all_rules=not trusted)
     decided = _decided_among(lock, users, look_for_holders=bool(barred) or not trusted)
-    codes, now, batch = iter(new_codes(len(head.tickets))), utcnow(), _Batch(strangers=head.malformed)
+    codes, now, batch = iter(drawn.codes), utcnow(), _Batch(drawn, strangers=head.malformed)
     batch.full = len(head.tickets) + len(head.malformed) == BATCH
     for ticket in head.tickets:
         user_id = users[ticket.member]
@@ -201,23 +209,20 @@ def _settle_rejected(batch: _Batch, ticket: Waiting, user_id: int | None, reason
         batch.settled.append(Settled(*ticket, rejected_result(ticket.number, reason)))
 
 
-def _write(lock: CouponLock, head: Head, batch: _Batch) -> int:
-    """Write the batch and return how many are issued now, all batches together."""
+def _write(lock: CouponLock, head: Head, batch: _Batch) -> dict[str, Any]:
+    """Write the batch, and return the columns of the coupon that have changed."""
     connection, coupon = lock.connection, lock.coupon
-    issued = int(coupon.issued_quantity) + len(batch.issues)
     if batch.issues:
         _insert_issues(connection, coupon, head.epoch, batch.issues)
     _write_events(connection, coupon.id, batch.events)
-    connection.execute(
-        update(Coupon)
-        .where(Coupon.id == coupon.id)
-        .values(
-            issued_quantity=issued,
-            last_number=max(coupon.last_number, head.last),
-            epoch=max(coupon.epoch, head.epoch),
-        )
-    )
-    return issued
+    changed: dict[str, Any] = {
+        "issued_quantity": coupon.issued_quantity + len(batch.issues),
+        "last_number": max(coupon.last_number, head.last),
+        "epoch": max(coupon.epoch, head.epoch),
+    }
+    changed |= batch.drawn.taken(connection, len(batch.issues))
+    connection.execute(update(Coupon).where(Coupon.id == coupon.id).values(**changed))
+    return changed
 
 
 def _write_events(connection: Connection, coupon_id: int, events: list[dict[str, Any]]) -> None:

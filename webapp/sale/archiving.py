@@ -3,6 +3,7 @@
 from flask_babel import lazy_gettext as _
 from sqlalchemy import update
 
+from webapp.log import record
 from webapp.models import CLOSED, DRAFT, Coupon, CouponRow, utcnow
 from webapp.sale.coupons import InvalidField
 from webapp.sale.waves import locked_waves
@@ -19,17 +20,21 @@ def archive(coupon_id: int, *, by: int | None) -> None:
             raise InvalidField("status", _("People can still get this coupon. Close it first."))
         ids = [row.id for row in rows if row.archived_at is None]
         lock.connection.execute(update(Coupon).where(Coupon.id.in_(ids)).values(archived_at=utcnow()))
+        if ids:
+            record(lock.connection, "archive", by=by, coupon=lock.coupon.id, after={"coupons": ids})
         lock.commit()
 
 
 def unarchive(coupon_id: int, *, by: int | None) -> None:
     """Put a coupon into the lists again, as it was, with all waves of its campaign. A repeat changes nothing.
 
-    Raises LookupError.
+    `by` is the operator, None for a command. Raises LookupError.
     """
     with locked_waves(coupon_id) as (lock, rows):
-        ids = [row.id for row in rows]
+        ids = [row.id for row in rows if row.archived_at is not None]
         lock.connection.execute(update(Coupon).where(Coupon.id.in_(ids)).values(archived_at=None))
+        if ids:
+            record(lock.connection, "unarchive", by=by, coupon=lock.coupon.id, after={"coupons": ids})
         lock.commit()
 
 

@@ -9,19 +9,22 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import Connection, or_, select
 
-from webapp.models import Coupon
+from webapp.log.reading import chain
+from webapp.models import Coupon, Proposal
+from webapp.models.proposals import CONFIRMED
 from webapp.sale.audit_audience import audience_checks
-from webapp.sale.audit_checks import ADMISSION, Check, checks_of
+from webapp.sale.audit_checks import ADMISSION, ELSEWHERE, SHOWN, Check, checks_of, none
 from webapp.sale.audit_facts import facts_of
+from webapp.sale.audit_pool import pool_checks
 from webapp.sale.audit_waves import wave_checks
 from webapp.sale.locking import locked_coupon
 from webapp.sale.outcomes import Refused
 from webapp.stores.sql import db
 
 RUNG_WITHIN_S = 2.0
-"""The sweeper goes round once a second: by then somebody who waits has a bell."""
+"""The sweeper goes round once a second: whoever waits has a bell by then, and the waves have heard of each other."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,13 @@ class Report:
 def run(coupon_id: int) -> Report:
     """Audit one coupon; nothing is changed. Raises Refused(not_found), redis.RedisError, SQLAlchemyError.
 
-    A failing audit reads once more: a settling or a change of policy that ran just then is over by that time. For a
-    bell it gives the sweeper its time first.
+    A failing audit reads once more: a settling or a change of policy that ran just then is over by that time. For what
+    the sweeper mends it gives that its time first.
     """
     report = _audit(coupon_id)
     if report.ok:
         return report
-    if any(check.name == ADMISSION and not check.ok for check in report.checks):
+    if any(check.name in (ADMISSION, ELSEWHERE) and not check.ok for check in report.checks):
         time.sleep(RUNG_WITHIN_S)
     return _audit(coupon_id)
 
@@ -59,4 +62,20 @@ def _audit(coupon_id: int) -> Report:
     with db.engine.connect() as connection:
         coupon = connection.execute(select(Coupon).where(Coupon.id == coupon_id)).one()
         more = (*audience_checks(connection, coupon), *wave_checks(connection, coupon))
-        return Report((*checks_of(facts), *more))
+        more = (*more, *pool_checks(connection, coupon_id), two_people_check(connection))
+    return Report((*checks_of(facts), *more, log_check()))
+
+
+def two_people_check(connection: Connection) -> Check:
+    """Judge all proposals: whoever confirmed one is another person than who made it."""
+    alone = or_(Proposal.decided_by.is_(None), Proposal.decided_by == Proposal.made_by)
+    found = select(Proposal.id).where(Proposal.decision == CONFIRMED, alone).limit(SHOWN)
+    return none("two people", connection.scalars(found), "proposals that one person made and confirmed")
+
+
+def log_check() -> Check:
+    """Judge the log of operators, whole: it belongs to no coupon. Raises SQLAlchemyError."""
+    found = chain()
+    if found.broken_at is None:
+        return Check("log", True, f"{found.entries} entries, the last one {found.hash[:16] or 'none'}")
+    return Check("log", False, f"entry {found.broken_at} of {found.entries} is not as it was written")

@@ -1,6 +1,7 @@
 """The audit of who may have a coupon: nobody else holds it, and Redis has a bit for just these accounts."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 from sqlalchemy import Connection, select
 
@@ -39,17 +40,19 @@ def _bits_check(connection: Connection, coupon: CouponRow) -> Check:
         return Check("members", True, "no epoch is open, so nobody is let in")
     if not line.members_are_of(gate.epoch, audience_of(coupon)):
         return Check("members", False, "not whole: every click is busy until the sweeper writes them anew")
-    drift = list(_drift(line.member_bits(), bits_of(users_of(connection, coupon))))[:READ]
+    found = drift(line.member_bits(), bits_of(users_of(connection, coupon)))
+    ids = [user_id for user_id, _ in islice(found, READ)]
     # Who is blocked or deleted gets nothing, whatever the bit says.
-    able = select(User.id).where(User.id.in_(drift), User.blocked_at.is_(None)).order_by(User.id)
+    able = select(User.id).where(User.id.in_(ids), User.blocked_at.is_(None)).order_by(User.id)
     return none("members", connection.scalars(able), "users whose bit in Redis is not what SQL says")
 
 
-def _drift(copy: bytes, truth: bytes) -> Iterator[int]:
-    """Yield the user ids whose bits differ."""
+def drift(copy: bytes, truth: bytes) -> Iterator[tuple[int, bool]]:
+    """Yield the user ids whose bits differ, and whether the copy has them."""
     length = max(len(copy), len(truth))
     for at, (one, other) in enumerate(
         zip(copy.ljust(length, b"\0"), truth.ljust(length, b"\0"), strict=True)
     ):
         if one != other:
-            yield from (8 * at + bit for bit in range(8) if (one ^ other) & 0x80 >> bit)
+            differing = (bit for bit in range(8) if (one ^ other) & 0x80 >> bit)
+            yield from ((8 * at + bit, bool(one & 0x80 >> bit)) for bit in differing)

@@ -8,7 +8,7 @@ from typing import Any
 from webapp.line.keys import BELL_MS, BUCKET_MS
 from webapp.line.reading import printable
 from webapp.line.types import Gate
-from webapp.models import DRAFT, PAUSED
+from webapp.models import DRAFT, PAUSED, most_of
 from webapp.sale.audit_facts import Facts
 from webapp.sale.epochs import longest_grace_ms
 from webapp.sale.records import policy_of
@@ -16,6 +16,7 @@ from webapp.sale.records import policy_of
 SHOWN = 5
 """How many offending users or numbers a line names."""
 ADMISSION = "admission"
+ELSEWHERE = "other waves"
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,8 @@ def _place_checks(facts: Facts) -> Iterator[Check]:
     )
     both = sorted(facts.waiting.keys() & facts.standby.keys())
     yield none("one place", both, "users in line and in standby")
-    quota = facts.coupon.total_quantity
-    left = quota is None or facts.rows < quota
+    most = most_of(facts.coupon.total_quantity, facts.rows, facts.coupon.pool_left)
+    left = most is None or facts.rows < most
     yield none("standby", sorted(facts.standby) if left else [], "users in standby while coupons are left")
 
 
@@ -217,10 +218,10 @@ def _period_checks(facts: Facts, gate: Gate) -> Iterator[Check]:
 def _admission_check(facts: Facts, gate: Gate) -> Check:
     """Whoever waits has a bell, or a reason: the coupon is paused, or receipts are awaited."""
     begun = gate.now_ms if gate.grace_from_ms is None else gate.grace_from_ms
-    # A wait that begins in the future is none: Redis's clock was put back.
-    awaited = max(0, (gate.grace_until_ms or 0) - gate.now_ms) if begun <= gate.now_ms else 0
+    # A wait that would begin in the future begins when it is looked at: Redis's clock was put back.
+    awaited = max(0, (gate.grace_until_ms or 0) - max(begun, gate.now_ms))
     most = longest_grace_ms(facts.places.values(), gate)
-    if awaited and awaited > begun + most - gate.now_ms:
+    if awaited and awaited > most - max(0, gate.now_ms - begun):
         return Check(ADMISSION, False, f"held back for {awaited} ms more, {most} at most would be right")
     if not facts.waiting or facts.coupon.status in (PAUSED, DRAFT):
         words = "paused" if facts.waiting else "nobody waits"

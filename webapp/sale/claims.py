@@ -5,15 +5,19 @@ from dataclasses import replace
 from typing import TypeVar
 
 import redis
+from flask import Flask, current_app
+from redis.exceptions import OutOfMemoryError
 from sqlalchemy import insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.line.line import Line
+from webapp.line.together import Together
 from webapp.line.types import Claimed, Gate, Reply, Restored, Standing
-from webapp.models import LineEvent, utcnow
+from webapp.models import PAUSED, LineEvent, utcnow
 from webapp.sale.bells import ring
 from webapp.sale.epochs import proved_grace_ms, wait_for_gate
 from webapp.sale.outcomes import LineStatus, Refused, Ticket, state_of, ticket_from
+from webapp.sale.pause_message import read_gate_text
 from webapp.sale.receipts import Refusal
 from webapp.sale.records import known_results
 from webapp.sale.setting_aside import set_aside, set_user_aside
@@ -25,22 +29,30 @@ from webapp.stores.swallowed import swallow
 Found = TypeVar("Found", Claimed, Standing, Restored)
 
 
+def init_app(app: Flask) -> None:
+    """Have the clicks of this process travel together, and the polls."""
+    app.extensions["clicks"] = Together(lambda coupon_id, users: Line(line_redis(), coupon_id).claims(users))
+    app.extensions["polls"] = Together(
+        lambda coupon_id, users: Line(line_redis(), coupon_id).standings(users)
+    )
+
+
 def claim(coupon_id: int, user_id: int) -> Ticket:
     """Give the user a ticket, in one round trip to Redis and none to SQL; a repeat returns the same ticket.
 
-    Raises Refused(not_open, closed, sold_out, not_eligible, not_found, busy); redis.RedisError when Redis does not
-    answer. A line whose list of members Redis has lost is busy until the sweeper has written it anew.
+    Raises Refused(not_open, closed, sold_out, not_eligible, other_wave, not_found, busy); redis.RedisError when Redis
+    does not answer. A line whose list of members Redis has lost is busy until the sweeper has written it anew.
     """
-    line = Line(line_redis(), coupon_id)
-    claimed = _asked(coupon_id, user_id, lambda: line.claim(user_id))
+    clicks: Together[Claimed] = current_app.extensions["clicks"]
+    claimed = _asked(coupon_id, user_id, lambda: clicks.ask(coupon_id, user_id))
     if claimed.ring:
         ring(coupon_id)
     if claimed.reply is Reply.NOT_OPEN:
         raise Refused("not_open", retry_ms=int(claimed.result) - claimed.now_ms)
-    if claimed.reply is Reply.NOT_ELIGIBLE:
-        raise Refused("not_eligible")
-    if claimed.reply is Reply.NO_LIST:
-        raise Refused("busy")
+    if claimed.reply is Reply.FULL:
+        raise OutOfMemoryError("only the reserve of memory is left")
+    if claimed.reply in _WITHOUT_RECEIPT:
+        raise Refused(_WITHOUT_RECEIPT[claimed.reply])
     if claimed.reply in _REFUSALS:
         code = _REFUSALS[claimed.reply]
         raise Refused(code, refusal=_refusal(code, coupon_id, user_id, claimed))
@@ -49,8 +61,8 @@ def claim(coupon_id: int, user_id: int) -> Ticket:
 
 def standing(coupon_id: int, user_id: int) -> Ticket:
     """Return where the user stands, by Redis. Raises Refused(not_found, busy), redis.RedisError."""
-    line = Line(line_redis(), coupon_id)
-    return ticket_from(_asked(coupon_id, user_id, lambda: line.standing(user_id)))
+    polls: Together[Standing] = current_app.extensions["polls"]
+    return ticket_from(_asked(coupon_id, user_id, lambda: polls.ask(coupon_id, user_id)))
 
 
 def restore(coupon_id: int, user_id: int, *, number: int, epoch: int) -> Ticket:
@@ -147,6 +159,7 @@ def line_status(coupon_id: int) -> LineStatus:
         floor=gate.floor,
         in_standby=gate.in_standby,
         standby_limit=policy.standby_limit,
+        pause=read_gate_text(policy.pause) if policy.status == PAUSED else None,
     )
 
 
@@ -175,4 +188,9 @@ def _refusal(code: str, coupon_id: int, user_id: int, claimed: Claimed) -> Refus
     return Refusal(code, coupon_id, user_id, claimed.now_ms, *known)
 
 
+_WITHOUT_RECEIPT = {
+    Reply.NOT_ELIGIBLE: "not_eligible",
+    Reply.NO_LIST: "busy",
+    Reply.OTHER_WAVE: "other_wave",
+}
 _REFUSALS = {Reply.CLOSED: "closed", Reply.SOLD_OUT: "sold_out"}

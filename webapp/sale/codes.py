@@ -4,7 +4,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from unicodedata import normalize
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
 
 LENGTH = 12
 ALPHABET = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -17,6 +17,8 @@ R R RT S SW SG E F FR FA FQ FT FX FV FG A Q QT T T D W C Z X V G FG QT"""
 _KOREAN_KEYS = dict(zip(_LETTERS, _KEYS.split(), strict=True))
 """The keys that make each Korean letter on the common keyboard, where somebody meant to type Latin ones."""
 _LOOK_ALIKES = str.maketrans("АВЕЅІЈКМНОРСТХУΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABESIJKMHOPCTXYABEZHIKMNOPTYX")
+_DASHES = str.maketrans("‐‑‒–—―−", "-------")
+"""What telephones make of a hyphen."""
 _MISREAD = str.maketrans("OILU", "011V")
 
 
@@ -28,7 +30,25 @@ def new_codes(count: int) -> list[str]:
 
 def grouped(code: str) -> str:
     """Return the code as it is shown: XXXX-XXXX-XXXX."""
-    return "-".join(code[start : start + 4] for start in range(0, len(code), 4))
+    return "-".join([code[start : start + 4] for start in range(0, len(code), 4)])
+
+
+def meant_by(typed: str) -> Iterator[list[str]]:
+    """Yield the codes that may be meant by what somebody typed, pasted or scanned, the likeliest first.
+
+    A shop's own code stands there as it is: as the whole text or in a link, in capitals or in small letters, in full
+    width, or typed while the keyboard was Korean; or it is one word of several. No letter of it is taken for another
+    one. A code of ours is meant by any of `readings`.
+    """
+    plain = normalize("NFKC", typed).translate(_DASHES).strip()
+    yield [typed.strip()]
+    yield _in_any_case([plain, *map(unquote_plus, re.findall(r"[?&]code=([^&\s]+)", typed))])
+    yield _in_any_case(re.split(r"[\s\"'`,;]+", plain)) + readings(typed)
+
+
+def _in_any_case(words: list[str]) -> list[str]:
+    words = [*words, *(normalize("NFKD", word).translate(_KOREAN_KEYS) for word in words)]
+    return list(dict.fromkeys(each for word in words for each in (word, word.upper(), word.lower()) if each))
 
 
 def readings(typed: str) -> list[str]:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.models import Coupon
 from webapp.stores.malformed import NOT_ALLOWED, going_on
 from webapp.stores.queue import SWEEPER_ALIVE_KEY, bell_queue
-from webapp.stores.script_redis import ScriptRedis, line_redis
+from webapp.stores.script_redis import Lines, line_redis
 from webapp.stores.sql import db
 
 PROBE_KEY, PROBE_MS = "probe", 3_600_000
@@ -31,6 +31,8 @@ REDIS_SAYS = {
     "MISCONF": "cannot save",
     "NOREPLICAS": "too few replicas",
     "BUSY": "held up by a script",
+    **dict.fromkeys(("ClusterDownError", "CLUSTERDOWN"), "its Cluster is down"),
+    "TryAgainError": "a slot of its Cluster is moving",
 }
 SQL_SAYS = {
     **dict.fromkeys(("(1290,", "(1792,", "(1836,", "(3100,"), READ_ONLY),
@@ -58,13 +60,20 @@ class Probed:
         return clock_in_words(self.apart_ms, self.back_ms)
 
 
-def probed(connection: ScriptRedis) -> Probed:
-    """Ask a Redis to take a write of a script, over a click's connections."""
+def probed(connections: Lines) -> Probed:
+    """Ask a Redis to take a write of a script, over a click's connections; each node of a Cluster, until one does not.
+
+    Of their clocks the one counts that is the farthest from ours.
+    """
+    apart_ms, back_ms = [0.0], [0]
     try:
-        now_ms, back_ms = connection.run_script("probe", [PROBE_KEY], [PROBE_MS])
+        for key in connections.keys_everywhere(PROBE_KEY):
+            now_ms, was_back_ms = connections.of(key).run_script("probe", [key], [PROBE_MS])
+            apart_ms.append(now_ms - time.time() * 1000)
+            back_ms.append(was_back_ms)
     except redis.RedisError as error:
         return Probed(in_words(error, REDIS_SAYS))
-    return Probed("ok", now_ms - time.time() * 1000, back_ms)
+    return Probed("ok", max(apart_ms, key=abs), max(back_ms))
 
 
 def clock_in_words(apart_ms: float, back_ms: float) -> str:
@@ -115,4 +124,4 @@ def workers() -> int:
 
 def sweeper_lives() -> bool:
     """Return whether a sweeper has swept lately. Raises redis.RedisError."""
-    return bool(line_redis().exists(SWEEPER_ALIVE_KEY))
+    return bool(line_redis().of(SWEEPER_ALIVE_KEY).exists(SWEEPER_ALIVE_KEY))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from flask_babel import lazy_gettext as _
 from sqlalchemy import Connection, insert, select, update
 
+from webapp.log import record
 from webapp.models import PLACE_LENGTH, TITLE_LENGTH, Coupon, CouponRow, CouponText
 from webapp.sale.benefit import Message
 from webapp.sale.coupons import InvalidField, refuse_archived
@@ -103,6 +104,10 @@ def set_content(
         changed = _changed(clean, now, shown or {})
         _validate(changed, written | {language: Content(**now | changed)}, language)
         _write(lock, language, changed)
+        if changed:
+            before = {name: now[name] for name in changed}
+            facts = {"before": {"language": language, **before}, "after": {"language": language, **changed}}
+            record(lock.connection, "write texts", by=by, coupon=coupon_id, **facts)
         lock.commit()
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any
 
 import redis
 from flask_babel import lazy_gettext as _
@@ -11,12 +11,12 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from webapp.line.line import Line
 from webapp.line.types import Gate
+from webapp.log import record
 from webapp.models import (
     AMOUNT,
     CLOSED,
     DRAFT,
     LIVE,
-    PAUSED,
     STATUSES,
     TITLE_LENGTH,
     Coupon,
@@ -27,8 +27,12 @@ from webapp.sale import benefit
 from webapp.sale.benefit import Message
 from webapp.sale.locking import CouponLock, locked_coupon
 from webapp.sale.outcomes import Refused
+from webapp.sale.pause_message import NOTHING, pause_seconds, with_pause
 from webapp.sale.publishing import publish
-from webapp.sale.submissions import Sent, raise_if_sent_before, record
+from webapp.sale.steps import STEPS, Step, verb_of
+from webapp.sale.submissions import Sent, raise_if_sent_before
+from webapp.sale.submissions import record as record_sent
+from webapp.sale.two_people import second_operator
 from webapp.stores.script_redis import line_redis
 from webapp.stores.sql import db
 from webapp.stores.swallowed import swallow
@@ -36,15 +40,6 @@ from webapp.values.amounts import MOST
 from webapp.values.moments import EARLIEST, SEOUL
 from webapp.values.texts import one_line
 
-Step: TypeAlias = tuple[tuple[str, ...], str]
-"""The statuses from which it can be taken, and the status after it."""
-STEPS: dict[str, Step] = {
-    "publish": ((DRAFT,), LIVE),
-    "pause": ((LIVE,), PAUSED),
-    "resume": ((PAUSED, CLOSED), LIVE),
-    "close": ((LIVE, PAUSED), CLOSED),
-}
-"""Every change of status, by name. No step hides a published coupon again."""
 NOT_POSSIBLE = _("The coupon's status has changed meanwhile; this step is not possible now.")
 ARCHIVED = _("This coupon is in the archive. Bring it back before you change it.")
 
@@ -62,7 +57,7 @@ TERMS = (
 """The fields that a form of the console carries."""
 AMOUNTS = ("discount_amount", "min_available_amount", "standby_limit")
 """Whole numbers from 0 on; one that is left out is 0."""
-FIELDS = frozenset({*TERMS, "title_en", "status"})
+FIELDS = frozenset({*TERMS, *NOTHING.fields(), "title_en", "status"})
 ONE_LINE = ("title", "title_en", "benefit_words", "benefit_words_en")
 NO_WORSE: dict[str, Callable[[Any, Any], bool]] = {
     **benefit.NO_WORSE,
@@ -80,6 +75,7 @@ DEFAULTS = {
     "min_available_amount": 0,
     "standby_limit": 0,
     "valid_until": None,
+    **NOTHING.fields(),
     "status": LIVE,
 }
 
@@ -98,16 +94,19 @@ class InvalidField(ValueError):
         return str(self.args[0])
 
 
-def create_coupon(*, rehearsal: bool = False, sent: Sent | None = None, **fields: Any) -> int:
+def create_coupon(
+    *, by: int | None = None, rehearsal: bool = False, sent: Sent | None = None, **fields: Any
+) -> int:
     """Create a coupon, open its line in Redis unless it is a draft, and return its id.
 
     Fields: title, title_en, issue_start_at, issue_end_at (aware datetimes), total_quantity (None = unlimited), benefit
     and the fields of its kind (`webapp.sale.benefit`), min_available_amount (won), standby_limit, valid_until, status.
+    `by` is the operator, None for a command; a rehearsal's coupon is nobody's decision and does not stand in the log.
     Raises InvalidField and creates nothing when one breaks a rule, and SentBefore when the form that was `sent` has
     made a coupon already. redis.RedisError after the commit leaves the coupon created, and the sweeper publishes it. A
     caller that needs the id in any case creates a draft first.
     """
-    coupon_id = _insert(new_row(fields) | {"rehearsal": rehearsal}, sent)
+    coupon_id = _insert(new_row(fields) | {"rehearsal": rehearsal}, sent, by)
     publish(coupon_id)
     return coupon_id
 
@@ -120,12 +119,15 @@ def new_row(fields: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _insert(values: dict[str, Any], sent: Sent | None) -> int:
+def _insert(values: dict[str, Any], sent: Sent | None, by: int | None) -> int:
     try:
         with db.engine.begin() as connection:
             coupon_id = int(connection.execute(insert(Coupon).values(**values)).lastrowid)
             if sent:
-                record(connection, sent, coupon_id)
+                record_sent(connection, sent, coupon_id)
+            if not values["rehearsal"]:
+                told = {name: values[name] for name in sorted(FIELDS) if values[name] != DEFAULTS.get(name)}
+                record(connection, "create coupon", by=by, coupon=coupon_id, after=told)
     except IntegrityError:
         if sent:
             raise_if_sent_before(sent)
@@ -133,22 +135,24 @@ def _insert(values: dict[str, Any], sent: Sent | None) -> int:
     return coupon_id
 
 
-def steps_from(status: str) -> list[str]:
-    """Return the steps that a coupon of that status can take."""
-    return [step for step, (before, _after) in STEPS.items() if status in before]
-
-
 def change_coupon(
     coupon_id: int,
     *,
+    by: int | None = None,
     step: str | None = None,
+    confirms: int | None = None,
     look: Callable[[CouponRow], None] = lambda row: None,
+    agree: Callable[[CouponRow, Mapping[str, Any]], None] = lambda row, changed: None,
+    also: Callable[[CouponRow], Mapping[str, Any]] | None = None,
     **fields: Any,
 ) -> None:
     """Change fields of a coupon under its row lock, or take one of STEPS, commit, and rewrite its gate.
 
     A step that another operator's has overtaken breaks a rule: "publish" does not resume what was paused meanwhile.
-    `look` is given the locked row first; when it raises, nothing is changed.
+    `by` is the operator, None for a command. `look` is given the locked row first, and `agree` the row and what is
+    about to change, once every rule allows it; when either raises, nothing is changed. `also` is given the row and
+    returns more fields to change, which follow from it. `confirms` is the id of the proposal that this change confirms.
+    Raises Waits, and changes nothing, when another operator has to confirm it.
     Raises LookupError for an unknown coupon, and InvalidField when a field breaks a rule: nothing is changed then.
     Rules are also: no quota below the issued number, no terms worse than promised, no other start once the drop has
     opened, no change in the archive. A value that stands already breaks no rule. Raises redis.RedisError or
@@ -162,19 +166,33 @@ def change_coupon(
         if coupon is None:
             raise LookupError(coupon_id)
         look(coupon)
-        changed = _changed(coupon, fields)
+        changed = _changed(coupon, with_pause(coupon, fields | dict(also(coupon) if also else {})))
         if changed:
             refuse_archived(coupon)
         _validate_change(coupon, changed, STEPS if step is None else {step: STEPS[step]})
         _keep_promises(lock, changed, gate)
+        agree(coupon, changed)
         if changed:
+            verb = step or verb_of(coupon.status, changed)
+            both = second_operator(lock, changed, fields, verb, by=by, confirms=confirms)
             lock.connection.execute(update(Coupon).where(Coupon.id == coupon_id).values(**changed))
+            _log(lock, verb, changed, by, both)
         lock.commit()
     try:
         publish(coupon_id)
     except SQLAlchemyError as error:
         # The change stands: an error of SQL from here would say that it does not.
         raise Refused("busy") from error
+
+
+def _log(
+    lock: CouponLock, verb: str, changed: Mapping[str, Any], by: int | None, both: Mapping[str, Any]
+) -> None:
+    if lock.coupon.rehearsal:
+        return
+    before = {name: getattr(lock.coupon, name) for name in changed}
+    after = {**changed, **pause_seconds(lock.coupon, changed), **both}
+    record(lock.connection, verb, by=by, coupon=lock.coupon.id, before=before, after=after)
 
 
 def refuse_archived(coupon: CouponRow) -> None:

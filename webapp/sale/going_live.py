@@ -66,10 +66,10 @@ def go_live(
             raise NotReady(found)
     # What was checked is what goes live: another operator may have changed it since.
     if was_draft and coupon.campaign_id is not None:
-        publish_waves(coupon_id, look=lambda rows: _raise_if_any_changed(rows, waves))
+        publish_waves(coupon_id, by=by, look=lambda rows: _raise_if_any_changed(rows, waves))
     else:
         checked = terms_of(coupon) if was_draft else None
-        change_coupon(coupon_id, step="publish", look=lambda row: _raise_if_changed(row, checked))
+        change_coupon(coupon_id, by=by, step="publish", look=lambda row: _raise_if_changed(row, checked))
     if was_draft:
         log.info("coupon %s went live by %s", coupon_id, "a command" if by is None else f"user {by}")
     return was_draft
@@ -82,7 +82,7 @@ def seen_of(coupon: Coupon | CouponRow, waves: list[CouponRow]) -> dict[str, str
 
 def terms_of(coupon: Coupon | CouponRow) -> dict[str, str]:
     """Return the terms of a coupon as texts that can be compared; a term that is not set is empty."""
-    return {name: _text(getattr(coupon, name)) for name in TERMS}
+    return {name: _text(getattr(coupon, name)) for name in (*TERMS, "pool_left")}
 
 
 def _text(value: Any) -> str:

@@ -9,11 +9,13 @@ from sqlalchemy import ColumnElement, Row, Select, func, select
 from webapp.line.results import revoked_reason
 from webapp.models import Coupon, CouponIssue, Revocation, utcnow
 from webapp.sale.benefit import WORTH, Worth
+from webapp.sale.codes import grouped
 from webapp.sale.outcomes import Refused, Ticket, is_revoked
 from webapp.stores.sql import db
 
 OFFER = (
     Coupon.id.label("coupon_id"),
+    Coupon.pool_left.is_not(None).label("of_pool"),
     *WORTH,
     Coupon.min_available_amount,
     Coupon.valid_until,
@@ -33,7 +35,20 @@ def state_of_issue(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held(Worth):
+class Coded(Worth):
+    """A coupon with its code, which is one `of_pool` where the coupon has codes of a shop's own."""
+
+    code: str
+    of_pool: bool = False
+
+    @property
+    def shown_code(self) -> str:
+        """Return the code as people see it: in groups, or just as the shop has uploaded it."""
+        return self.code if self.of_pool else grouped(self.code)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held(Coded):
     """A coupon that somebody holds or held. The id is that of the issue, also after it was revoked.
 
     `at` is when it was used or revoked, or until when it can or could be used.
@@ -42,7 +57,6 @@ class Held(Worth):
     id: int | None
     coupon_id: int
     min_available_amount: int
-    code: str
     issued_at: datetime
     valid_until: datetime | None
     used_at: datetime | None = None

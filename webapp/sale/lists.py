@@ -7,6 +7,7 @@ from flask_babel import lazy_gettext as _
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from webapp.line.line import Line
+from webapp.log import record
 from webapp.models import (
     AUDIENCES,
     GRADES,
@@ -65,6 +66,8 @@ def count_people(upload_id: int, *, replace: bool, by: int | None, seen_version:
         counted = {"state": COUNTED, "counted_by": by, "counted_at": utcnow()}
         lock.connection.execute(update(Upload).where(Upload.id == upload_id).values(**counted))
         _raise_version(lock, audience=LIST)
+        facts = {"upload": upload_id, "people": upload.good, "replaces": replace}
+        record(lock.connection, "count list", by=by, coupon=upload.coupon_id, after=facts)
         lock.commit()
     _tell(upload.coupon_id, ready)
     if replace:
@@ -96,6 +99,9 @@ def withdraw_upload(upload_id: int, *, by: int | None, seen_version: int | None 
             _refuse_if_changed(lock, seen_version)
             _raise_version(lock)
         _withdraw(lock, Upload.id == upload_id, by=by)
+        if state == COUNTED:
+            facts = {"upload": upload_id, "people": upload.good}
+            record(lock.connection, "withdraw list", by=by, coupon=upload.coupon_id, before=facts)
         lock.commit()
     _tell(upload.coupon_id)
     uploads.remove_lines(upload_id)
@@ -123,6 +129,9 @@ def set_audience(
             return
         _refuse_if_changed(lock, seen_version)
         _raise_version(lock, audience=audience, grades=names)
+        before = {"audience": lock.coupon.audience, "grades": lock.coupon.grades}
+        after = {"audience": audience, "grades": names}
+        record(lock.connection, "set audience", by=by, coupon=coupon_id, before=before, after=after)
         lock.commit()
     _tell(coupon_id)
 
@@ -159,6 +168,8 @@ def add_person(coupon_id: int, text: str, *, by: int | None) -> bool:
             lock.connection.execute(insert(ListedPerson).values(**person))
             _recount(lock.connection, [upload_id])
         before, was = _raise_version(lock, audience=LIST), lock.coupon
+        facts = {"user": user_id, "before": {"audience": was.audience}, "after": {"audience": LIST}}
+        record(lock.connection, "add person", by=by, coupon=coupon_id, **facts)
         lock.commit()
     marks = {user_id: True} if user_id and was.audience == LIST else None
     _tell(coupon_id, marks=marks, before=before)
@@ -188,6 +199,7 @@ def remove_person(coupon_id: int, text: str, *, by: int | None) -> bool:
             _is_listed(lock.connection, coupon_id, name) for name in _names(lock.connection, user_id)
         )
         listed = lock.coupon.audience == LIST
+        record(lock.connection, "remove person", by=by, coupon=coupon_id, user=user_id)
         lock.commit()
     _tell(coupon_id, marks={user_id: still} if user_id and listed else None, before=before)
     return True

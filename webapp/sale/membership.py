@@ -3,7 +3,7 @@
 They belong to the address, with or without an account here, so they count as soon as somebody registers with it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flask_babel import lazy_gettext as _
@@ -11,6 +11,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
+from webapp.log import record
 from webapp.models import EVERYBODY, Coupon, CouponIssue, Member, StagedMember, Upload, User, utcnow
 from webapp.models.uploads import CHECKED, COUNTED, GRADE_LENGTH
 from webapp.sale import members, uploads
@@ -110,6 +111,8 @@ def import_members(upload_id: int, *, by: int | None) -> None:
             _put(connection, rows)
         judge_from_here(connection)
         connection.execute(mine.values(state=COUNTED, counted_at=utcnow()))
+        good = connection.scalar(select(Upload.good).where(Upload.id == upload_id))
+        record(connection, "count members", by=by, after={"upload": upload_id, "people": good})
 
 
 def _staged(connection: Connection, upload_id: int) -> Iterator[list[dict[str, Any]]]:
@@ -151,10 +154,24 @@ def set_member(email: str, *, by: int | None, key: Any = KEEP, grade: Any = KEEP
             _put(connection, [{"email": address, **row}])
             _touch(connection, address)
             user_id = connection.scalar(select(User.id).where(User.email == address))
+            _log(connection, user_id, dict(before), row, by)
     except IntegrityError as error:
         raise InvalidField("member_key", _("Another address has this member key.")) from error
     if user_id is not None:
         members.tell_account(user_id)
+
+
+def _log(
+    connection: Connection,
+    user_id: int | None,
+    before: Mapping[str, Any],
+    row: Mapping[str, Any],
+    by: int | None,
+) -> None:
+    """Write what has changed, but for the key itself, which names a person."""
+    if before != {**before, **row}:
+        told = [{"grade": each["grade"], "has_key": bool(each["member_key"])} for each in (before, row)]
+        record(connection, "set member", by=by, user=user_id, before=told[0], after=told[1])
 
 
 def _clean_key(key: Any) -> Any:
@@ -173,15 +190,6 @@ def _clean_grade(grade: Any) -> Any:
     if not name or len(name) > GRADE_LENGTH or "," in name:
         raise InvalidField("grade", _("A grade has %(most)s characters at most.", most=GRADE_LENGTH))
     return name
-
-
-def of_address(email: str) -> tuple[str | None, str | None]:
-    """Return the key and the grade of an address."""
-    with db.engine.connect() as connection:
-        found = connection.execute(
-            select(Member.member_key, Member.grade).where(Member.email == email)
-        ).one_or_none()
-    return (found.member_key, found.grade) if found else (None, None)
 
 
 def move(connection: Connection, old: str, new: str) -> None:

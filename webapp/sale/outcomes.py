@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from webapp.line.results import REVOKED, outcome_of
 from webapp.line.types import Claimed, Policy, Reply, Standing
 from webapp.models import CLOSED, LIVE
+from webapp.sale.pause_message import PauseMessage
 from webapp.sale.receipts import Refusal
 
 
 class Refused(Exception):
-    """No ticket, and why: `code` is one of not_open, closed, sold_out, not_eligible, no_ticket, not_found, busy.
+    """No ticket, and why: `code` is one of not_open, closed, sold_out, not_eligible, other_wave, no_ticket,
+    not_found, busy.
 
     A claim that came too late brings the `refusal`, to be signed.
     """
@@ -39,7 +41,10 @@ class Ticket:
 
 @dataclass(frozen=True)
 class LineStatus:
-    """The public facts of a line: state is scheduled, open, paused, sold_out or closed; times in ms since 1970."""
+    """The public facts of a line: state is scheduled, open, paused, sold_out or closed; times in ms since 1970.
+
+    `pause` is what a pause says, also of one before the start or after the last coupon; None without a pause.
+    """
 
     state: str
     now_serving: int
@@ -55,6 +60,7 @@ class LineStatus:
     floor: int
     in_standby: int = 0
     standby_limit: int = 0
+    pause: PauseMessage | None = None
 
     @property
     def takes_late_comers(self) -> bool:

@@ -7,6 +7,7 @@ from flask_babel import lazy_gettext as _
 from sqlalchemy import Connection, delete, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from webapp.log import record
 from webapp.models import Coupon, Picture, utcnow
 from webapp.sale.benefit import Message
 from webapp.sale.coupons import InvalidField, refuse_archived
@@ -27,15 +28,21 @@ WHY_NOT = {
     "svg": _("An SVG is a drawing that can hold programs. Save it as PNG, and upload that."),
     "heic": _("HEIC and AVIF do not show everywhere. Save the picture as JPEG, and upload that."),
     "kind": _("This is no picture that can be shown. JPEG, PNG and WebP are possible."),
+    "changed": _(
+        "Another operator has changed the picture meanwhile. If yours is to stand here, send it once more."
+    ),
     "broken": _("This picture is damaged or cut off. Save it anew, and upload it once more."),
 }
 
 
-def set_picture(coupon_id: int, data: bytes | None, *, by: int | None) -> str | None:
+def set_picture(
+    coupon_id: int, data: bytes | None, *, by: int | None, shown: str | None = None
+) -> str | None:
     """Give the coupon the picture of a file, or none for None, and return the picture's name.
 
-    `by` is the operator, None for a command. A repeat changes nothing. Raises LookupError for an unknown coupon,
-    SQLAlchemyError, and InvalidField, in words for people, for a file that is no picture and a coupon in the archive:
+    `by` is the operator, None for a command; `shown` the picture's name, "" for none, as the operator saw it. A repeat
+    changes nothing. Raises LookupError for an unknown coupon, SQLAlchemyError, and InvalidField, in words for people,
+    for a file that is no picture, a coupon in the archive, and a picture that somebody else has put there since:
     nothing is changed then.
     """
     drawn = None if data is None else _drawn(data)
@@ -43,11 +50,16 @@ def set_picture(coupon_id: int, data: bytes | None, *, by: int | None) -> str | 
         if lock.coupon is None:
             raise LookupError(coupon_id)
         refuse_archived(lock.coupon)
+        name = drawn.name if drawn else None
+        if shown is not None and lock.coupon.picture not in (shown or None, name):
+            raise InvalidField("picture", WHY_NOT["changed"])
         if drawn:
             _keep(lock.connection, drawn)
-        name = drawn.name if drawn else None
         lock.connection.execute(update(Coupon).where(Coupon.id == coupon_id).values(picture=name))
         _forget_unused(lock.connection)
+        if name != lock.coupon.picture:
+            facts = {"before": {"picture": lock.coupon.picture}, "after": {"picture": name}}
+            record(lock.connection, "set picture", by=by, coupon=coupon_id, **facts)
         lock.commit()
     return name
 

@@ -12,6 +12,8 @@ from webapp.models import Coupon, utcnow
 from webapp.sale.benefit import worth_of
 from webapp.sale.held import Held
 from webapp.sale.outcomes import LineStatus, Ticket
+from webapp.sale.pause_message import NOTHING
+from webapp.sale.records import most_issued
 
 LASTS = timedelta(days=7)
 SAMPLE_CODE = "000000000000"
@@ -80,7 +82,7 @@ def _serializer(key: str) -> URLSafeTimedSerializer:
 
 
 def _line(coupon: Coupon, state: str) -> LineStatus:
-    quota = coupon.total_quantity
+    quota = most_issued(coupon)
     all_gone = state == "sold_out" and quota is not None
     now = int(utcnow().timestamp() * 1000)
     opens, closes = (int(each.timestamp() * 1000) for each in (coupon.issue_start_at, coupon.issue_end_at))
@@ -98,6 +100,7 @@ def _line(coupon: Coupon, state: str) -> LineStatus:
         waiting=0 if state == "sold_out" else AHEAD + 1,
         floor=0,
         standby_limit=coupon.standby_limit,
+        pause=NOTHING if state == "paused" else None,
     )
 
 

@@ -9,12 +9,14 @@ from typing import Any
 from flask import current_app
 from sqlalchemy import func, select
 
+from webapp.line.line import Line
 from webapp.models import DRAFT, Coupon, CouponRow, User
 from webapp.sale.audience import count_outsiders, names_anybody
 from webapp.sale.benefit import most_worth
 from webapp.sale.capacity import Plan, plan
 from webapp.sale.condition import Probed, probed
 from webapp.sale.content import Content, content_of
+from webapp.sale.records import most_issued
 from webapp.sale.waves import total_of, waves_of
 from webapp.stores.script_redis import line_redis
 from webapp.stores.sql import db
@@ -67,8 +69,7 @@ class Prospect:
     @property
     def quota(self) -> int | None:
         """How many coupons can go out in one rush; None when only the number of people limits it."""
-        quota: int | None = self.coupon.total_quantity
-        return quota
+        return most_issued(self.coupon)
 
     @property
     def most_issued(self) -> int | None:
@@ -124,9 +125,10 @@ class Prospect:
 
     @cached_property
     def line_info(self) -> dict[str, Any]:
-        """What the lines' Redis says of its memory and its file."""
-        memory: Any = line_redis().info("memory")
-        persistence: Any = line_redis().info("persistence")
+        """What the Redis that holds this line says of its memory and its file."""
+        server = Line(line_redis(), self.coupon.id).redis
+        memory: Any = server.info("memory")
+        persistence: Any = server.info("persistence")
         return {**memory, **persistence}
 
     @property

@@ -12,6 +12,7 @@ from webapp.line.results import issued_result, rejected_result, revoked_reason
 from webapp.line.types import Gate, Settled
 from webapp.models import DRAFT, PAUSED, Coupon, CouponRow, Revocation, utcnow
 from webapp.sale.bells import ring_if_waiting
+from webapp.sale.elsewhere import write_elsewhere
 from webapp.sale.epochs import ensure_open
 from webapp.sale.locking import CouponLock, locked_coupon
 from webapp.sale.members import AT_ONCE, write_members
@@ -33,18 +34,23 @@ REVOCATIONS_TOLD = "revocations_told"
 def publish(coupon_id: int) -> None:
     """Copy the coupon's policy from SQL to its gate, and who may have it: call it after the commit of every change.
 
+    A wave hears who has one of another wave, too.
+
     Raises redis.RedisError, SQLAlchemyError, Refused; the change stands then, and the sweeper publishes it soon.
     """
-    publish_policy(coupon_id)
+    coupon = publish_policy(coupon_id)
     write_members(coupon_id, most=AT_ONCE)
+    if coupon.one_per_campaign and coupon.status != DRAFT:
+        write_elsewhere(coupon, most=AT_ONCE)
 
 
-def publish_policy(coupon_id: int) -> None:
-    """Copy the policy alone. Raises as `publish` does."""
+def publish_policy(coupon_id: int) -> CouponRow:
+    """Copy the policy alone, and return the row. Raises as `publish` does."""
     with db.engine.connect() as connection:
         coupon = connection.execute(select(Coupon).where(Coupon.id == coupon_id)).one()
     if publish_coupon(coupon):
         ring_if_waiting(coupon_id)
+    return coupon
 
 
 def publish_coupon(coupon: CouponRow) -> bool:
@@ -98,7 +104,15 @@ def publish_late_revocations() -> None:
     for revocation in revocations:
         try:
             publish_revocation(revocation)
-        except redis.ResponseError as error:
+        except redis.RedisError as error:
+            if line_redis().is_apart(error):
+                swallow(
+                    "revocations not told",
+                    error,
+                    "the next sweep tells them, and those behind it",
+                    again=True,
+                )
+                return
             if not is_malformed(error):
                 raise
             swallow(
@@ -125,6 +139,7 @@ def reconcile(coupon_id: int) -> None:
         elif not _make_copy(line, lock):
             line.end_epoch()
         lock.commit()
+    line.doubt_elsewhere()  # its version is no proof: SQL may have come back with an older one
     publish(coupon_id)
     line.to_standby()
 

@@ -1,7 +1,7 @@
 """The checks before a campaign goes live. Each is a small function in CHECKS, and says whether it blocks or warns."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 import redis
@@ -18,6 +18,7 @@ from webapp.sale.condition import CLOCK_MS, READ_ONLY, sql_apart_s, sql_conditio
 from webapp.sale.coupons import korean_time
 from webapp.sale.levels import BLOCKING, OK, WARNING, Finding, Found
 from webapp.sale.prospects import Prospect
+from webapp.sale.readiness_pool import pool_is_enough
 from webapp.sale.readiness_waves import waves_are_ready
 from webapp.stores.swallowed import swallow
 
@@ -36,12 +37,20 @@ NAMES: dict[str, Message] = {
     "place": _("Where to use it"),
     "contact": _("Contact"),
 }
+AWAY: dict[str, Message] = {
+    "redis": _("Redis does not answer. Nothing can be said now; look again when it does."),
+    "sql": _("The database does not answer. Nothing can be said now; look again when it does."),
+}
 UNFINISHED = re.compile(r"테스트|시험|임시|사본|복사|\b(?:test|draft|copy|todo|sample)\b", re.IGNORECASE)
 
 
-def findings(prospect: Prospect) -> list[Finding]:
-    """Return what each check finds, in the order of CHECKS. A store that is away blocks, in words."""
-    return [Finding(name, title, *_looked(look, prospect)) for name, title, look in CHECKS]
+def findings(prospect: Prospect, names: Collection[str] | None = None) -> list[Finding]:
+    """Return what each check finds, or those of these names, in the order of CHECKS.
+
+    A store that is away blocks, in words.
+    """
+    asked = [check for check in CHECKS if names is None or check[0] in names]
+    return [Finding(name, title, *_looked(look, prospect)) for name, title, look in asked]
 
 
 def _looked(look: Callable[[Prospect], Found], prospect: Prospect) -> Found:
@@ -49,10 +58,10 @@ def _looked(look: Callable[[Prospect], Found], prospect: Prospect) -> Found:
         return look(prospect)
     except redis.RedisError as error:
         swallow("not checked", error, "the operator is told, and asks again")
-        return BLOCKING, _("Redis does not answer. Nothing can be said now; look again when it does.")
+        return BLOCKING, AWAY["redis"]
     except SQLAlchemyError as error:
         swallow("not checked", error, "the operator is told, and asks again")
-        return BLOCKING, _("The database does not answer. Nothing can be said now; look again when it does.")
+        return BLOCKING, AWAY["sql"]
 
 
 # What the campaign says
@@ -301,6 +310,7 @@ CHECKS: list[tuple[str, Message, Callable[[Prospect], Found]]] = [
     ("period", _("Period"), _period),
     ("quota", _("Quota"), _quota),
     ("waves", _("Waves"), waves_are_ready),
+    ("pool", _("Codes"), pool_is_enough),
     ("validity", _("Validity"), _validity),
     ("title", _("Title"), _title),
     ("content", _("Content"), _content),

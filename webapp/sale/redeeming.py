@@ -1,5 +1,6 @@
 """The use of a code at a till, once, and its revocation by an operator. The verbs know no HTTP."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,11 +9,11 @@ from sqlalchemy import Row, Select, delete, insert, select, update
 from sqlalchemy.orm import aliased
 
 from webapp.line.results import revoked_reason
+from webapp.log import record
 from webapp.models import REASON_LENGTH, Coupon, CouponIssue, LineEvent, Revocation, UndoneUse, User, utcnow
 from webapp.sale import publishing
-from webapp.sale.benefit import Worth
-from webapp.sale.codes import readings
-from webapp.sale.held import OFFER, state_of_issue
+from webapp.sale.codes import meant_by
+from webapp.sale.held import OFFER, Coded, state_of_issue
 from webapp.sale.locking import CouponLock, locked_coupon
 from webapp.stores.sql import db
 from webapp.values.texts import one_line
@@ -34,14 +35,13 @@ class Unchanged(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Code(Worth):
+class Code(Coded):
     """A code as operators see it: state is usable, used, expired or revoked.
 
     `holder` is an e-mail address, `by` that of the operator who used it or took it back; None for a deleted account
     and for the command line. `click` is the token of the form that used it.
     """
 
-    code: str
     state: str
     coupon_id: int
     min_available_amount: int
@@ -64,16 +64,18 @@ class Code(Worth):
 
 
 def look_up(typed: str) -> Code | None:
-    """Return the facts of a code that was typed, pasted or scanned in any way that `codes.readings` knows.
+    """Return the facts of a code that was typed, pasted or scanned in any way that `codes.meant_by` knows.
 
-    None when it is none of ours, or when several are.
+    What stands there letter by letter comes before what may be meant. None when it is none of ours, or when several
+    are.
     """
-    codes = readings(typed)
-    with db.engine.connect() as connection:
-        issued = connection.execute(_issued().where(CouponIssue.code.in_(codes))).all()
-        revoked = connection.execute(_revoked().where(Revocation.code.in_(codes))).all()
-    found = [*issued, *revoked]
-    return _code(found[0]) if len(found) == 1 else None
+    for codes in meant_by(typed):
+        with db.engine.connect() as connection:
+            issued = connection.execute(_issued().where(CouponIssue.code.in_(codes))).all()
+            revoked = connection.execute(_revoked().where(Revocation.code.in_(codes))).all()
+        if found := [*issued, *revoked]:
+            return _code(found[0]) if len(found) == 1 else None
+    return None
 
 
 def codes_of(email: str) -> list[Code]:
@@ -84,7 +86,7 @@ def codes_of(email: str) -> list[Code]:
 
 
 def use(
-    typed: str, operator_id: int | None, *, click: str | None = None, although_blocked: bool = False
+    typed: str, by: int | None, *, click: str | None = None, although_blocked: bool = False
 ) -> tuple[Code | None, bool]:
     """Use a code, and return it as it is then, and whether it was this call that used it.
 
@@ -95,30 +97,30 @@ def use(
     if found is None or found.state != "usable" or (found.blocked_at and not although_blocked):
         return found, False
     unused = update(CouponIssue).where(CouponIssue.code == found.code, CouponIssue.used_at.is_(None))
-    this_use = {"used_at": utcnow(), "used_by": operator_id, "used_click": click}
+    this_use = {"used_at": utcnow(), "used_by": by, "used_click": click}
     with db.engine.begin() as connection:
         used = connection.execute(unused.values(**this_use)).rowcount
     return look_up(found.code), bool(used)
 
 
-def undo_use(typed: str, operator_id: int | None, reason: str, *, which: str | None = None) -> Code:
+def undo_use(typed: str, by: int | None, reason: str, *, which: str | None = None) -> Code:
     """Undo a use within UNDONE_WITHIN, leave a row in `undone_uses`, and return the code, which can be used again.
 
     `which` is the time of the use that the operator saw, in ISO format; by default the last use is undone. A
     repeat changes nothing. Raises Unchanged, and then nothing was changed.
     """
-    found, reason = _found(typed), _told(reason)
+    found, reason = _found(typed), told_reason(reason)
     with db.engine.connect() as connection:
         issue = connection.execute(select(CouponIssue).where(CouponIssue.code == found.code)).one_or_none()
     if issue is None or issue.used_at is None or which not in (None, issue.used_at.isoformat()):
         if not any(which in (None, undone.used_at.isoformat()) for undone in undone_uses(found.code)):
             raise Unchanged("unused")
-    elif not _undone(issue, operator_id, reason):
+    elif not _undone(issue, by, reason):
         raise Unchanged("late")
     return look_up(found.code) or found
 
 
-def _undone(issue: Row[Any], operator_id: int | None, reason: str) -> bool:
+def _undone(issue: Row[Any], by: int | None, reason: str) -> bool:
     """Make a used code usable, unless that use is too old; return whether it is undone, by this call or another."""
     now = utcnow()
     this_use = update(CouponIssue).where(CouponIssue.id == issue.id, CouponIssue.used_at == issue.used_at)
@@ -126,8 +128,11 @@ def _undone(issue: Row[Any], operator_id: int | None, reason: str) -> bool:
     with db.engine.begin() as connection:
         if connection.execute(recent.values(used_at=None, used_by=None, used_click=None)).rowcount:
             kept = {name: getattr(issue, name) for name in ("coupon_id", "code", "used_at", "used_by")}
-            undone = {"undone_at": now, "undone_by": operator_id, "reason": reason}
+            undone = {"undone_at": now, "undone_by": by, "reason": reason}
             connection.execute(insert(UndoneUse).values(**kept, **undone))
+            facts = {"coupon": issue.coupon_id, "user": issue.user_id, "reason": reason}
+            before = {"number": issue.ticket_number, "used_at": issue.used_at, "used_by": issue.used_by}
+            record(connection, "undo use", by=by, **facts, before=before)
     return _is_within(UNDONE_WITHIN, issue.used_at)
 
 
@@ -145,15 +150,15 @@ def undone_uses(code: str) -> list[Row[Any]]:
         return list(connection.execute(undone))
 
 
-def revoke(typed: str, operator_id: int | None, reason: str) -> Code:
+def revoke(typed: str, by: int | None, reason: str) -> Code:
     """Revoke an issued code, and return it; the coupon goes to the first in standby.
 
     Raises Unchanged, and then nothing was changed; redis.RedisError, and then `look_up` says whether it is committed:
     if so, the sweeper tells Redis within seconds. A repeat only tells Redis again.
     """
-    reason, found = _told(reason), _found(typed)
+    reason, found = told_reason(reason), _found(typed)
     if found.state != "revoked":
-        _move_to_revocations(found.coupon_id, found.code, operator_id, reason)
+        _move_to_revocations(found.coupon_id, found.code, by, reason)
     with db.engine.connect() as connection:
         revocation = connection.execute(select(Revocation).where(Revocation.code == found.code)).one()
     publishing.publish_revocation(revocation)
@@ -168,7 +173,8 @@ def _found(typed: str) -> Code:
     return found
 
 
-def _told(reason: str) -> str:
+def told_reason(reason: str) -> str:
+    """Return the reason as it is kept. Raises Unchanged when there is none."""
     reason = one_line(reason)[:REASON_LENGTH]
     if not reason:
         raise Unchanged("no_reason")
@@ -179,28 +185,42 @@ def _is_within(span: timedelta, moment: datetime | None) -> bool:
     return moment is not None and utcnow() - moment < span
 
 
-def _move_to_revocations(coupon_id: int, code: str, operator_id: int | None, reason: str) -> None:
+def _move_to_revocations(coupon_id: int, code: str, by: int | None, reason: str) -> None:
     """Move the row to `revocations` under the coupon's lock, unless it has gone by then. Raises Unchanged."""
     with locked_coupon(coupon_id) as lock:
-        issue = lock.connection.execute(select(CouponIssue).where(CouponIssue.code == code)).one_or_none()
-        if issue is None:
-            return
-        unused = delete(CouponIssue).where(CouponIssue.id == issue.id, CouponIssue.used_at.is_(None))
-        if not lock.connection.execute(unused).rowcount:
-            raise Unchanged("used")
-        publishing.settle_issue(lock, issue)
-        _record_revocation(lock, issue, operator_id, reason)
-        fewer = {"issued_quantity": Coupon.issued_quantity - 1}
-        lock.connection.execute(update(Coupon).where(Coupon.id == coupon_id).values(fewer))
-        lock.commit()
+        if move_issue(lock, code, by, reason):
+            lock.commit()
 
 
-def _record_revocation(lock: CouponLock, issue: Row[Any], operator_id: int | None, reason: str) -> None:
+def move_issue(
+    lock: CouponLock, code: str, by: int | None, reason: str, both: Mapping[str, Any] | None = None
+) -> bool:
+    """Move an issue of the locked coupon to `revocations`, with its row of the log, and return whether it was there.
+
+    `both` names the proposal that it comes of, and who asked. The caller commits. Raises Unchanged when the code was
+    used, and then nothing of it is changed; redis.RedisError.
+    """
+    issue = lock.connection.execute(select(CouponIssue).where(CouponIssue.code == code)).one_or_none()
+    if issue is None:
+        return False
+    unused = delete(CouponIssue).where(CouponIssue.id == issue.id, CouponIssue.used_at.is_(None))
+    if not lock.connection.execute(unused).rowcount:
+        raise Unchanged("used")
+    publishing.settle_issue(lock, issue)
+    _record_revocation(lock, issue, by, reason)
+    fewer = {"issued_quantity": Coupon.issued_quantity - 1}
+    lock.connection.execute(update(Coupon).where(Coupon.id == issue.coupon_id).values(fewer))
+    facts = {"coupon": issue.coupon_id, "user": issue.user_id, "before": {"number": issue.ticket_number}}
+    record(lock.connection, "revoke", by=by, reason=reason, **facts, after=both)
+    return True
+
+
+def _record_revocation(lock: CouponLock, issue: Row[Any], by: int | None, reason: str) -> None:
     """Write the row that replaces the issue, and the event that explains why its number has none."""
     now = utcnow()
     place = {name: getattr(issue, name) for name in ("coupon_id", "user_id", "ticket_number", "epoch")}
     kept = {"issue_id": issue.id, "code": issue.code, "issued_at": issue.issued_at}
-    revoked = {"revoked_at": now, "revoked_by": operator_id, "reason": reason}
+    revoked = {"revoked_at": now, "revoked_by": by, "reason": reason}
     event = {"kind": "rejected", "reason": revoked_reason(reason), "at": now}
     lock.connection.execute(insert(Revocation).values(**place, **kept, **revoked))
     lock.connection.execute(insert(LineEvent).values(**place, **event))

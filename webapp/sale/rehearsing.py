@@ -14,11 +14,14 @@ from flask_babel import lazy_gettext as _
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from webapp.log import record
 from webapp.models import DRAFT, Coupon, CouponRow, utcnow
 from webapp.models.rehearsals import ASKED, BROKEN, RUNNING, Rehearsal
 from webapp.sale import benefit
 from webapp.sale.coupons import InvalidField, coupon_by_id, korean_time
-from webapp.sale.submissions import Sent, raise_if_sent_before, record
+from webapp.sale.records import most_issued
+from webapp.sale.submissions import Sent, raise_if_sent_before
+from webapp.sale.submissions import record as record_sent
 from webapp.stores.sql import db
 
 SETTINGS = ("total_quantity", "benefit", *benefit.NOTHING, "min_available_amount", "standby_limit")
@@ -41,7 +44,8 @@ class UnderWay(Exception):
 
 
 def settings_of(coupon: Coupon | CouponRow) -> dict[str, Any]:
-    return {name: getattr(coupon, name) for name in SETTINGS}
+    """Return the settings that a rehearsal takes. A pool counts as the quota that it is, and its codes stay in it."""
+    return {name: getattr(coupon, name) for name in SETTINGS} | {"total_quantity": most_issued(coupon)}
 
 
 def digest_of(coupon: Coupon | CouponRow) -> str:
@@ -51,7 +55,7 @@ def digest_of(coupon: Coupon | CouponRow) -> str:
 
 def usual_people(coupon: Coupon) -> int:
     """Return how many people are enough to see the coupons go, within what a rehearsal may have."""
-    quota: int | None = coupon.total_quantity
+    quota = most_issued(coupon)
     return PEOPLE if quota is None else max(1, min(2 * quota, MOST_PEOPLE))
 
 
@@ -84,7 +88,9 @@ def ask(
         with db.engine.begin() as connection:
             rehearsal_id = int(connection.execute(insert(Rehearsal).values(**row)).lastrowid)
             if sent:
-                record(connection, sent, rehearsal_id)
+                record_sent(connection, sent, rehearsal_id)
+            after = {"people": people, "seconds": seconds}
+            record(connection, "ask for rehearsal", by=by, coupon=coupon_id, after=after)
     except IntegrityError:
         if sent:
             raise_if_sent_before(sent)
@@ -100,9 +106,11 @@ def stop(coupon_id: int, *, by: int | None) -> bool:
     `by` is the operator, None for a command. One that was not started ends at once.
     """
     of_coupon = (Rehearsal.coupon_id == coupon_id, Rehearsal.slot.is_not(None))
+    going_on = update(Rehearsal).where(*of_coupon, Rehearsal.stop_asked.is_(False))
     with db.engine.begin() as connection:
-        found = connection.execute(update(Rehearsal).where(*of_coupon).values(stop_asked=True)).rowcount
-    return bool(found)
+        if connection.execute(going_on.values(stop_asked=True)).rowcount:
+            record(connection, "stop rehearsal", by=by, coupon=coupon_id)
+        return connection.scalar(select(Rehearsal.id).where(*of_coupon)) is not None
 
 
 def latest(coupon_id: int, *, ended: bool = False) -> Rehearsal | None:

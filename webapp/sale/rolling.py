@@ -5,9 +5,11 @@ from datetime import datetime
 from sqlalchemy import Connection, select, update
 
 from webapp.line.line import Line
+from webapp.log import record
 from webapp.models import DRAFT, LIVE, PAUSED, Coupon, CouponRow, utcnow
 from webapp.sale.locking import locked_coupon
 from webapp.sale.publishing import publish_policy
+from webapp.sale.records import policy_of
 from webapp.stores.script_redis import line_redis
 
 
@@ -35,6 +37,8 @@ def roll_over(coupon_id: int) -> int | None:
             return None
         gone = {"total_quantity": wave.issued_quantity, "rolled_out": left}
         lock.connection.execute(update(Coupon).where(Coupon.id == coupon_id).values(**gone))
+        facts = {"before": {"total_quantity": wave.total_quantity}, "after": gone | {"to": following}}
+        record(lock.connection, "roll over", by=None, coupon=coupon_id, **facts)
         lock.commit()
     publish_policy(coupon_id)
     publish_policy(following)
@@ -43,13 +47,13 @@ def roll_over(coupon_id: int) -> int | None:
 
 def _is_served(wave: CouponRow) -> bool:
     """Whether the line's clock has passed the end, and nobody waits, stands by or may still bring a receipt in time."""
-    gate = Line(line_redis(), wave.id).gate()
+    line = Line(line_redis(), wave.id)
+    gate = line.gate()
     if gate is None or not gate.opened:
         return False
     ended = round(wave.issue_end_at.timestamp() * 1000) == gate.policy.closes_at_ms <= gate.now_ms
-    awaited = gate.grace_until_ms is not None and gate.now_ms < gate.grace_until_ms
-    all_gone = wave.issued_quantity >= wave.total_quantity
-    return ended and not awaited and gate.waiting == 0 and (all_gone or gate.in_standby == 0)
+    served = gate.waiting == 0 and (policy_of(wave).sold_out or gate.in_standby == 0)
+    return ended and served and not line.await_receipts(0)
 
 
 def _give_to_next(connection: Connection, wave: CouponRow, left: int) -> int | None:

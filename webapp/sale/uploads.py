@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, BinaryIO, NamedTuple
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Row as FoundRow
 
 from webapp.models import UploadFault, utcnow
 from webapp.models.uploads import CHECKED, FAULT_LENGTH, FILE_NAME_LENGTH, READING, REFUSED, WITHDRAWN, Upload
@@ -44,6 +45,12 @@ class Fault(NamedTuple):
     text: str
 
 
+def keep_lines(connection: Connection, table: type[Base], rows: list[dict[str, Any]]) -> dict[int, Fault]:
+    """Insert the good lines of a batch. Returns those that cannot be kept, by their lines: here there are none."""
+    connection.execute(insert(table), rows)
+    return {}
+
+
 class Kind(NamedTuple):
     """A kind of upload: its columns by the names that people give them, and what becomes of a line."""
 
@@ -55,6 +62,13 @@ class Kind(NamedTuple):
     """Finds what only the whole of the lines can tell, by their numbers, and takes those lines away."""
     known: Callable[[int], int] = lambda _upload_id: 0
     """Counts the lines whose accounts exist."""
+    make_room: Callable[[int | None], None] = lambda _coupon_id: None
+    """Is called before a file of a coupon comes, and may refuse it with InvalidField."""
+    clear: Callable[[], None] = lambda: None
+    """Removes the lines of files that gave way, before a file is read."""
+    keep: Callable[[Connection, type[Base], list[dict[str, Any]]], dict[int, Fault]] = keep_lines
+    not_listed: frozenset[str] = frozenset()
+    """The warnings that are counted, and not told line by line."""
 
 
 class Counted(NamedTuple):
@@ -65,8 +79,12 @@ class Counted(NamedTuple):
 
 
 def begin(kind: Kind, coupon_id: int | None, file_name: str, *, by: int | None) -> int:
-    """Write down that a file comes, and return the id of the upload. Takes away what was left of files before."""
+    """Write down that a file comes, and return the id of the upload. Takes away what was left of files before.
+
+    Raises InvalidField when its kind refuses a file now.
+    """
     forget_old()
+    kind.make_room(coupon_id)
     name = one_line(file_name.encode(errors="replace").decode())[-FILE_NAME_LENGTH:]
     values = {"kind": kind.name, "coupon_id": coupon_id, "file_name": name, "uploaded_by": by}
     with db.engine.begin() as connection:
@@ -80,6 +98,7 @@ def read(
 
     `heard` is told now and then how much of the file was read, 0 to 1. Raises SQLAlchemyError: then it has broken off.
     """
+    kind.clear()
     try:
         sheet = Sheet(stream)
         counted = _stage(upload_id, kind, sheet, heard)
@@ -105,15 +124,14 @@ def _stage(upload_id: int, kind: Kind, sheet: Sheet, heard: Callable[[float], No
         found = _judge(row, kind, seen)
         if isinstance(found, Entry):
             good.append({"upload_id": upload_id} | found.values)
-        if isinstance(found, Fault) or found.warning:
+        if isinstance(found, Fault) or (found.warning and found.warning not in kind.not_listed):
             faults.append(_fault(upload_id, row.line, found))
         counted = _more(counted, found)
         if number % BATCH == 0:
-            _keep(upload_id, kind, good, faults, counted, sheet)
+            counted = _keep(upload_id, kind, good, faults, counted, sheet)
             heard(sheet.share)
             good, faults = [], []
-    _keep(upload_id, kind, good, faults, counted, sheet)
-    return counted
+    return _keep(upload_id, kind, good, faults, counted, sheet)
 
 
 def _judge(row: Row, kind: Kind, seen: set[int]) -> Entry | Fault:
@@ -133,7 +151,7 @@ def _judge(row: Row, kind: Kind, seen: set[int]) -> Entry | Fault:
 def _more(counted: Counted, found: Entry | Fault) -> Counted:
     if isinstance(found, Entry):
         return counted._replace(good=counted.good + 1, warned=counted.warned + bool(found.warning))
-    name = "duplicates" if found.kind == DUPLICATE else "bad"
+    name = "duplicates" if found.kind.startswith(DUPLICATE) else "bad"
     return counted._replace(**{name: getattr(counted, name) + 1})
 
 
@@ -144,17 +162,21 @@ def _keep(
     faults: list[dict[str, Any]],
     counted: Counted,
     sheet: Sheet,
-) -> None:
+) -> Counted:
+    """Keep the lines of a batch in one transaction, and return what was counted by then."""
     kept = counted.bad + counted.duplicates + counted.warned <= MOST_FAULTS
     with db.engine.begin() as connection:
-        if good:
-            connection.execute(insert(kind.table), good)
+        refused = kind.keep(connection, kind.table, good) if good else {}
+        for line, fault in refused.items():
+            faults.append(_fault(upload_id, line, fault))
+            counted = _more(counted, fault)._replace(good=counted.good - 1)
         if faults and kept:
             connection.execute(insert(UploadFault), faults)
         # All is read before the last steps: 90 of 100 leaves them something.
         values = {"percent": int(90 * sheet.share), "heard_at": utcnow(), **counted._asdict()}
         connection.execute(update(Upload).where(Upload.id == upload_id).values(**values))
     time.sleep(0)
+    return counted
 
 
 def _judged(upload_id: int, kind: Kind, counted: Counted) -> Counted:
@@ -178,7 +200,9 @@ def _fault(upload_id: int, line: int, found: Entry | Fault) -> dict[str, Any]:
 
 def _change(upload_id: int, **values: Any) -> None:
     with db.engine.begin() as connection:
-        connection.execute(update(Upload).where(Upload.id == upload_id).values(heard_at=utcnow(), **values))
+        # A file that was silent for too long may have given way to another one.
+        mine = update(Upload).where(Upload.id == upload_id, Upload.state == READING)
+        connection.execute(mine.values(heard_at=utcnow(), **values))
 
 
 def upload_by_id(upload_id: int) -> Upload | None:
@@ -187,8 +211,8 @@ def upload_by_id(upload_id: int) -> Upload | None:
     return found
 
 
-def has_broken_off(upload: Upload) -> bool:
-    return upload.state == READING and upload.heard_at < utcnow() - SILENT
+def has_broken_off(upload: Upload | FoundRow[Any]) -> bool:
+    return bool(upload.state == READING and upload.heard_at < utcnow() - SILENT)
 
 
 def faults_of(upload_id: int, most: int | None = None) -> Iterator[UploadFault]:
@@ -212,8 +236,11 @@ def forget_old() -> None:
     idle = Upload.state.in_((READING, CHECKED, REFUSED)) & (Upload.heard_at < utcnow() - KEPT)
     with db.engine.begin() as connection:
         old = connection.scalars(select(Upload.id).where(idle)).all()
-        connection.execute(update(Upload).where(Upload.id.in_(old)).values(state=WITHDRAWN))
-    for upload_id in old:
+        # Asked once more: one of them may have been made to count meanwhile.
+        connection.execute(update(Upload).where(Upload.id.in_(old), idle).values(state=WITHDRAWN))
+        withdrawn = select(Upload.id).where(Upload.id.in_(old), Upload.state == WITHDRAWN)
+        gone = connection.scalars(withdrawn).all()
+    for upload_id in gone:
         remove_lines(upload_id)
 
 

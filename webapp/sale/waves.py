@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from flask_babel import lazy_gettext as _
-from sqlalchemy import ColumnElement, Connection, delete, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, or_, select, update
 
+from webapp.log import record
 from webapp.models import (
     DRAFT,
     LIVE,
@@ -19,7 +20,6 @@ from webapp.models import (
     CouponIssue,
     CouponRow,
     CouponText,
-    ListedPerson,
     Upload,
     utcnow,
 )
@@ -27,8 +27,11 @@ from webapp.models.uploads import WITHDRAWN
 from webapp.sale.audience import counts_for
 from webapp.sale.coupons import InvalidField, korean_time, refuse_archived
 from webapp.sale.duplicating import COPIES, draft_like, insert_copy
+from webapp.sale.list_copies import copied_list
+from webapp.sale.lists import forget_withdrawn
 from webapp.sale.locking import CouponLock, locked_coupon
 from webapp.sale.publishing import publish
+from webapp.sale.records import most_issued
 from webapp.stores.sql import db
 from webapp.values.amounts import MOST
 from webapp.values.moments import write_moment
@@ -70,12 +73,16 @@ class Campaign:
 
     @property
     def quota(self) -> int | None:
-        return total_of(self.waves)
+        """Return the quota of all waves, whatever codes there are; a pool is the quota of a wave without one."""
+        quotas = [
+            most_issued(wave) if wave.total_quantity is None else wave.total_quantity for wave in self.waves
+        ]
+        return None if None in quotas else sum(quota or 0 for quota in quotas)
 
 
 def total_of(waves: Sequence[Coupon | CouponRow]) -> int | None:
-    """Return how many coupons all waves give; None when one has no quota."""
-    quotas = [wave.total_quantity for wave in waves]
+    """Return how many coupons all waves give; None when one has no end."""
+    quotas = [most_issued(wave) for wave in waves]
     return None if None in quotas else sum(quota or 0 for quota in quotas)
 
 
@@ -164,7 +171,8 @@ def make_waves(
     as the operator saw them (`told`). Raises LookupError for an unknown coupon, and InvalidField: nothing is changed.
     """
     times = sorted(times)
-    with locked_waves(coupon_id) as (lock, rows):
+    model = _model(coupon_id, times, quota, seen)
+    with copied_list(model, len(times) - 1, by=by) as copies, locked_waves(coupon_id) as (lock, rows):
         _refuse(rows, times, quota, seen)
         first, ends = rows[0], [*times[1:], _end(rows)]
         options = {
@@ -174,19 +182,29 @@ def make_waves(
             "total_quantity": quota,
         }
         ids = [row.id for row in rows]
+        _withdraw_lists(lock.connection, ids[1 : len(times)])
         for at, (opens_at, closes_at) in enumerate(zip(times, ends, strict=True)):
             period = {"issue_start_at": opens_at, "issue_end_at": closes_at, "valid_until": first.valid_until}
             values = draft_like(first, **period, total_quantity=quota) | options
             ids[at : at + 1] = [_write(lock, ids[at] if at < len(ids) else None, values)]
+            if at > 0:
+                copies.give(lock, ids[at])
         _detach(lock.connection, ids[len(times) :])
+        made = {"coupons": ids[: len(times)], "quota": quota, "one_each": one_each, "rolls_over": rolls_over}
+        made["times"] = [time.isoformat() for time in times]
+        before = {"waves": told(sorted(rows, key=lambda row: (row.issue_start_at, row.id)))}
+        record(lock.connection, "make waves", by=by, coupon=first.id, before=before, after=made)
         lock.commit()
+    for wave_id in ids[1 : len(times)]:
+        forget_withdrawn(wave_id)
     return ids[: len(times)]
 
 
-def publish_waves(coupon_id: int, look: Callable[[list[CouponRow]], None]) -> None:
+def publish_waves(coupon_id: int, *, by: int | None, look: Callable[[list[CouponRow]], None]) -> None:
     """Make all waves of a campaign live in one transaction, and tell their lines; a repeat changes nothing.
 
-    `look` is given the locked rows first; when it raises, nothing is changed. Raises LookupError, InvalidField; after
+    `by` is the operator, None for a command. `look` is given the locked rows first; when it raises, nothing is changed.
+    Raises LookupError, InvalidField; after
     the commit redis.RedisError and Refused(busy): the waves are live, and the sweeper tells their lines.
     """
     with locked_waves(coupon_id) as (lock, rows):
@@ -195,6 +213,9 @@ def publish_waves(coupon_id: int, look: Callable[[list[CouponRow]], None]) -> No
             refuse_archived(row)
         drafts = [row.id for row in rows if row.status == DRAFT]
         lock.connection.execute(update(Coupon).where(Coupon.id.in_(drafts)).values(status=LIVE))
+        if drafts:
+            facts = {"before": {"status": DRAFT}, "after": {"status": LIVE, "coupons": drafts}}
+            record(lock.connection, "publish", by=by, coupon=lock.coupon.id, **facts)
         lock.commit()
     for wave_id in drafts:
         publish(wave_id)
@@ -207,10 +228,7 @@ def locked_waves(coupon_id: int) -> Iterator[tuple[CouponLock, list[CouponRow]]]
     The first wave is locked before the others, so of two who want them all one waits. Raises LookupError.
     """
     with db.engine.connect() as connection:
-        known = connection.execute(select(Coupon.campaign_id).where(Coupon.id == coupon_id)).one_or_none()
-    if known is None:
-        raise LookupError(coupon_id)
-    first = known[0] or coupon_id
+        first = _first_of(connection, coupon_id)
     with locked_coupon(first) as lock:
         others = (Coupon.campaign_id == first, Coupon.id != first)
         lock.connection.execute(update(Coupon).where(*others).values(revision=Coupon.revision + 1))
@@ -220,12 +238,29 @@ def locked_waves(coupon_id: int) -> Iterator[tuple[CouponLock, list[CouponRow]]]
         yield lock, rows
 
 
+def _first_of(connection: Connection, coupon_id: int) -> int:
+    """Return the id of the first wave of a coupon's campaign, its own when it has no waves. Raises LookupError."""
+    known = connection.execute(select(Coupon.campaign_id).where(Coupon.id == coupon_id)).one_or_none()
+    if known is None:
+        raise LookupError(coupon_id)
+    first: int | None = known[0]
+    return first or coupon_id
+
+
 def _rows(connection: Connection, first: int) -> list[CouponRow]:
     return _ordered(connection, or_(Coupon.id == first, Coupon.campaign_id == first))
 
 
 def _ordered(connection: Connection, of: ColumnElement[bool]) -> list[CouponRow]:
     return list(connection.execute(select(Coupon).where(of).order_by(Coupon.issue_start_at, Coupon.id)))
+
+
+def _model(coupon_id: int, times: Sequence[datetime], quota: int, seen: str | None) -> CouponRow:
+    """Return the row of the first wave, of which copies are made. Raises LookupError, InvalidField."""
+    with db.engine.connect() as connection:
+        rows = _rows(connection, _first_of(connection, coupon_id))
+    _refuse(rows, times, quota, seen)
+    return min(rows, key=lambda row: row.id)
 
 
 def _end(rows: Sequence[CouponRow]) -> datetime:
@@ -263,30 +298,22 @@ def _refuse(rows: Sequence[CouponRow], times: Sequence[datetime], quota: int, se
 
 
 def _write(lock: CouponLock, wave_id: int | None, values: dict[str, Any]) -> int:
-    """Write a wave, a new one without an id, so that it says and is for what the first one does; return its id."""
+    """Write a wave, a new one without an id, so that it says what the first one does; return its id."""
     connection, first = lock.connection, lock.coupon.id
     if wave_id is None:
-        made = insert_copy(lock, values)
-        _copy_lists(connection, first, made)
-        return made
+        return insert_copy(lock, values)
     connection.execute(update(Coupon).where(Coupon.id == wave_id).values(**values))
     if wave_id != first:
         connection.execute(delete(CouponText).where(CouponText.coupon_id == wave_id))
         for copy in COPIES:
             copy(connection, first, wave_id)
-        connection.execute(update(Upload).where(*counts_for(wave_id)).values(state=WITHDRAWN))
-        _copy_lists(connection, first, wave_id)
     return wave_id
 
 
-def _copy_lists(connection: Connection, first: int, wave_id: int) -> None:
-    """Give a wave the uploads that make the list of the first one: each has its own, as it has a line of its own."""
-    for upload in connection.execute(select(Upload).where(*counts_for(first)).order_by(Upload.id)).all():
-        values: dict[str, Any] = {**upload._mapping, "coupon_id": wave_id}
-        del values["id"]
-        made = int(connection.execute(insert(Upload).values(**values)).lastrowid)
-        people = select(literal(made), ListedPerson.identifier).where(ListedPerson.upload_id == upload.id)
-        connection.execute(insert(ListedPerson).from_select(["upload_id", "identifier"], people))
+def _withdraw_lists(connection: Connection, ids: Sequence[int]) -> None:
+    """Take away the lists of waves that are made again: each gets one of its own, as it has a line of its own."""
+    for wave_id in ids:
+        connection.execute(update(Upload).where(*counts_for(wave_id)).values(state=WITHDRAWN))
 
 
 def _detach(connection: Connection, ids: Sequence[int]) -> None:

@@ -5,12 +5,13 @@ from flask import Flask
 from sqlalchemy import event
 from werkzeug.local import LocalProxy
 
+from webapp.stores.cluster import connect_lines
 from webapp.stores.script_redis import connect_redis
 from webapp.stores.sql import connect_sharing_tls, db, engine_options, migrations, prepare_connection
 from webapp.stores.swallowed import swallow
 
 OPENED = {"line": 20, "bells": 2}
-"""How many connections a web process opens at its start, to each Redis."""
+"""How many connections a web process opens at its start, to each Redis; the nodes of a Cluster share them."""
 
 
 def init_stores(app: Flask) -> None:
@@ -19,7 +20,7 @@ def init_stores(app: Flask) -> None:
     db.init_app(app)
     app.extensions["migrate"] = LocalProxy(lambda: migrations(app))
     # Bytes that are no UTF-8 become lone surrogates instead of an error, so that they can be set aside.
-    app.extensions["line"] = connect_redis(
+    app.extensions["line"] = connect_lines(
         app.config["REDIS_URL"], decode_responses=True, encoding_errors="surrogateescape"
     )
     app.extensions["bells"] = connect_redis(app.config["QUEUE_REDIS_URL"])
@@ -33,6 +34,8 @@ def open_connections(app: Flask) -> None:
     """Connect to Redis ahead of the first clicks: over TLS the connections of all who come at once take too long."""
     for name, count in OPENED.items():
         try:
-            app.extensions[name].connection_pool.open(count)
+            servers = app.extensions[name].each()
+            for server in servers:
+                server.connection_pool.open(-(-count // len(servers)))
         except redis.RedisError as error:
             swallow("connections not opened", error, "the first requests open theirs")

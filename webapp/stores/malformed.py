@@ -62,15 +62,15 @@ def count_aside(place: str, how_many: int = 1, coupon_id: int | None = None) -> 
             f"malformed: {place}", Malformed(), "it is set aside, and the rest goes on", again=False, **ids
         )
         try:
-            line_redis().hincrby(COUNTS_KEY, place, how_many)
+            line_redis().of(COUNTS_KEY).hincrby(COUNTS_KEY, place, how_many)
         except redis.ResponseError:
-            line_redis().delete(COUNTS_KEY)  # the count itself was none
+            line_redis().of(COUNTS_KEY).delete(COUNTS_KEY)  # the count itself was none
 
 
 def counts() -> dict[str, int]:
     """Return how many things were set aside, by the kind of place. Raises redis.RedisError."""
     try:
-        kept: Any = line_redis().hgetall(COUNTS_KEY)
+        kept: Any = line_redis().of(COUNTS_KEY).hgetall(COUNTS_KEY)
         return {place: int(count) for place, count in kept.items()}
     except (ValueError, redis.ResponseError):
         return {}

@@ -8,11 +8,11 @@ import re
 import ssl
 import threading
 from collections import deque
+from collections.abc import Callable, Mapping
 from socket import socket
 from typing import Any, ClassVar, cast
 
 import redis
-from redis.connection import parse_url
 from redis.exceptions import MasterDownError, ReadOnlyError
 
 Connection = Any
@@ -44,9 +44,15 @@ class _Watched:
     pool: "FairPool"
     made_in = 0
     """The generation of the pool in which it was connected."""
+    run_id = ""
+    """The run of the server to which it leads, once that was asked for: no connection outlives its server."""
+    host: str
+    port: int
 
     def _connect(self) -> socket:
-        self.made_in = self.pool.generation
+        self.made_in, self.run_id = self.pool.generation, ""
+        if self.pool.locate is not None:
+            self.host, self.port = self.pool.locate()
         return cast(socket, super()._connect())  # type: ignore[misc]
 
     def read_response(self, *args: Any, **options: Any) -> Any:
@@ -105,17 +111,19 @@ class FairPool(redis.ConnectionPool):
     Connections are made when they are needed first, and kept open: a small site has few.
     """
 
-    def __init__(self, *, timeout: float, **options: Any) -> None:
-        self.timeout = timeout
+    def __init__(
+        self, *, timeout: float, locate: Callable[[], tuple[str, int]] | None = None, **options: Any
+    ) -> None:
+        """`locate` returns the host and the port of the server, and is asked for each new connection."""
+        self.timeout, self.locate = timeout, locate
         self.generation = 0
         super().__init__(**options)
 
     @classmethod
-    def of(cls, url: str, **options: Any) -> "FairPool":
-        """Return a pool for an address; nothing is sent before the first use. Raises ValueError."""
-        named: Any = parse_url(url)  # type: ignore[no-untyped-call]
+    def of(cls, named: Mapping[str, Any], **options: Any) -> "FairPool":
+        """Return a pool for the options of an address; nothing is sent before the first use."""
         kind = CLASSES.get(named.get("connection_class"), TCPConnection)
-        return cls.from_url(url, connection_class=kind, **options)
+        return cls(**options | {**named, "connection_class": kind})
 
     def reset(self) -> None:
         self._order = threading.Lock()

@@ -1,8 +1,10 @@
 """The rights that our user of Redis needs. README.md has the rule of the access list that grants them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import redis
+from redis.exceptions import AskError, ClusterDownError
 
 from webapp.stores.script_redis import ScriptRedis
 
@@ -10,6 +12,7 @@ COMMANDS = (
     *("EVALSHA s 0", "SCRIPT LOAD s", "INFO", "TIME", "EXISTS k", "TYPE k", "DEL k", "RENAME k k"),
     *(
         "EXPIRE k 1",
+        "PEXPIRE k 1",
         "PTTL k",
         "GET k",
         "SET k v",
@@ -19,6 +22,8 @@ COMMANDS = (
         "HSCAN k 0",
         "HSTRLEN k f",
         "HEXISTS k f",
+        "HLEN k",
+        "HVALS k",
         "PEXPIREAT k 1",
     ),
     *(
@@ -49,14 +54,17 @@ COMMANDS = (
 """The commands of our scripts, of our own code and of RQ, each with arguments that it takes."""
 
 
-def missing_rights(client: ScriptRedis) -> list[str]:
-    """Return the commands that the user may not run. Nothing is run or changed. Raises redis.RedisError."""
+ON_A_CLUSTER = ("CLUSTER SLOTS", "ASKING")
+
+
+def missing_rights(client: ScriptRedis, commands: Sequence[str] = COMMANDS) -> list[str]:
+    """Return those of the commands that the user may not run. Nothing is run or changed. Raises redis.RedisError."""
     connection: Any = client.connection_pool.get_connection()
     try:
         if not _may(connection, "MULTI"):
             return ["MULTI"]
         # In a transaction each command is checked, and put off; then the transaction is given up.
-        missing = [command.split()[0] for command in COMMANDS if not _may(connection, *command.split())]
+        missing = [command.split()[0] for command in commands if not _may(connection, *command.split())]
         return missing if _may(connection, "DISCARD") else [*missing, "DISCARD"]
     finally:
         connection.disconnect()
@@ -69,4 +77,6 @@ def _may(connection: Any, *command: str) -> bool:
         connection.read_response()
     except redis.exceptions.NoPermissionError:
         return False
+    except (AskError, ClusterDownError):
+        return True  # the key of the question is another node's, whom it would have asked
     return True

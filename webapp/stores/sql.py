@@ -10,6 +10,7 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 from sqlalchemy.schema import MetaData
@@ -18,6 +19,8 @@ from webapp.stores import sqlite
 
 SQL_IDLE_S = 30
 POOL_WAIT_S = 0.4
+LOST_TO_ANOTHER = frozenset({1205, 1213})
+"""What MySQL and MariaDB say when a transaction waited too long for a lock of another one, or in a circle."""
 
 
 class Base(DeclarativeBase):
@@ -108,6 +111,11 @@ def connect_sharing_tls(
     _dialect: object, _record: object, args: list[object], options: dict[str, object]
 ) -> MySQLConnection:
     return MySQLConnection(*args, **options)
+
+
+def lost_to_another(error: OperationalError) -> bool:
+    """Return whether a transaction was given up for another one: nothing of it stands, and it may be tried again."""
+    return bool(error.orig and error.orig.args and error.orig.args[0] in LOST_TO_ANOTHER)
 
 
 def prepare_connection(lock_wait_s: int) -> Callable[[DBAPIConnection, ConnectionPoolEntry], None]:

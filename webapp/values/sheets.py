@@ -8,20 +8,32 @@ import io
 import os
 import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from itertools import islice
 from typing import BinaryIO, NamedTuple, TextIO
+
+from webapp.values.moments import SEOUL
 
 MOST_BYTES = 128 * 1024 * 1024
 """A million addresses take 25 to 60 MB."""
 PIECE = 256 * 1024
+AT_ONCE = 500
+"""Rows of a piece that is written: few enough that the first ones are sent at once."""
 BOMS = ((BOM_UTF8, "utf-8-sig"), (BOM_UTF16_LE, "utf-16"), (BOM_UTF16_BE, "utf-16"))
 OTHERS = ((b"PK\x03\x04", "excel"), (b"\xd0\xcf\x11\xe0", "excel"), (b"%PDF", "not_text"))
 """How files begin that are no tables in text, whatever their names say."""
 SEPARATORS = ("\t", ";", ",")
 ROUNDED = re.compile(r"\d([.,]\d+)?[eE]\+\d+", re.ASCII)
 """A long number as Excel shows it. Its last digits are gone when the file is saved."""
-FORMULA = tuple("=+-@\t\r＝＋－＠")
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 """How a cell begins that a table program would take for a formula."""
+MONTH = r"(JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)[A-Z]*"
+CHANGED = re.compile(
+    rf"0\d+|\d{{12,}}|\d+E\d+|\d+([-/.:,]\d+)+|{MONTH}[-/. ]?\d+|\d+[-/. ]?{MONTH}([-/. ]?\d+)?",
+    re.IGNORECASE | re.ASCII,
+)
+"""A text that a table program would take for a number or a date: it would lose zeros, or its last digits."""
 
 
 class Unreadable(ValueError):
@@ -152,20 +164,43 @@ def _columns(first: list[str], names: Mapping[str, tuple[str, ...]]) -> _Columns
     return _Columns(tuple(range(len(names))), named=False, others=0)
 
 
+class AsItIs(str):
+    """A text of ours for a cell, such as a time, which a table program may take for what it is."""
+
+
 def safe_cell(text: str) -> str:
-    """Return a text for a cell of a file of ours: a table program must not take it for a formula."""
-    return f"'{text}" if text.startswith(FORMULA) else text
+    """Return a text for a cell of a file of ours, with an apostrophe where a table program would change it.
+
+    It must not take the text for a formula, nor for a number or a date that it writes in another way.
+    """
+    if text[:1].isalpha() and not text[-1:].isdigit():
+        return text  # nearly every one, and there may be millions
+    begins = text.lstrip(" ")[:1] or text[:1]
+    if begins in FORMULA or CHANGED.fullmatch(text):
+        return f"'{text}"
+    return text
 
 
-def write_table(rows: Iterator[tuple[object, ...]]) -> Iterator[str]:
-    """Yield a CSV that table programs read as UTF-8, a few rows at a time."""
-    yield "\ufeff"
-    piece = io.StringIO()
-    write: Callable[..., object] = csv.writer(piece).writerow
-    for row in rows:
-        write([safe_cell(cell) if isinstance(cell, str) else cell for cell in row])
-        if piece.tell() > PIECE:
-            yield piece.getvalue()
-            piece.seek(0)
-            piece.truncate()
-    yield piece.getvalue()
+def korean(moment: datetime) -> str:
+    """Return a time as Korea's clock shows it, such that a table program takes it for a time."""
+    return f"{moment.astimezone(SEOUL):%Y-%m-%d %H:%M:%S}"
+
+
+def write_table(rows: Iterable[tuple[object, ...]]) -> Iterator[str]:
+    """Yield a CSV that table programs read as UTF-8, some hundred rows at a time; its lines end with CR and LF."""
+    left = iter(rows)
+    begins = "\ufeff"
+    while batch := list(islice(left, AT_ONCE)):
+        piece = io.StringIO()
+        piece.write(begins)
+        csv.writer(piece).writerows(map(_cells, batch))
+        yield piece.getvalue()
+        begins = ""
+
+
+def _cells(row: tuple[object, ...]) -> list[object]:
+    # Written out here, because there may be millions of cells.
+    return [
+        safe_cell(cell) if type(cell) is str else korean(cell) if type(cell) is datetime else cell
+        for cell in row
+    ]

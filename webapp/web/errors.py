@@ -15,8 +15,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, SecurityError
 
 from webapp.accounts.passwords import WAIT_S, TooManyFromNetwork, TooManyHashes
+from webapp.models import USER
 from webapp.sale.outcomes import Refused
 from webapp.web.problems import PROBLEMS, Problem, problem_of
+from webapp.web.rights import home_of, role_now
 
 log = logging.getLogger(__name__)
 
@@ -133,11 +135,14 @@ def _sign_in_url(code: str) -> str | None:
 
 
 def _next_step(code: str) -> dict[str, str]:
-    if code == "unauthenticated":
-        return {"url": url_for("accounts.login"), "label": _("Sign in")}
+    if code in ("unauthenticated", "role_ended"):
+        here = request.full_path.rstrip("?") if request.method == "GET" else None
+        return {"url": url_for("accounts.login", next=here), "label": _("Sign in")}
     # A referrer is the client's to choose, so only a page of this site becomes a link.
     if code == "bad_csrf" and request.referrer and request.referrer.startswith(request.host_url):
         return {"url": request.referrer, "label": _("Back to the page")}
+    if role_now() != USER:
+        return {"url": home_of(role_now()), "label": _("To your pages")}
     return {"url": url_for("coupons.index"), "label": _("See all coupons")}
 
 

@@ -20,13 +20,13 @@ from werkzeug.http import parse_accept_header
 from webapp.line.results import REVOKED
 from webapp.models import AMOUNT, GIFT, PERCENT, Coupon
 from webapp.sale.benefit import Worth
-from webapp.sale.codes import grouped
 from webapp.sale.outcomes import LineStatus, Ticket, is_revoked
 from webapp.values.markdown import as_html, as_text
 from webapp.values.moments import SEOUL
 from webapp.values.pictures import size_in
 from webapp.web.barcodes import code128
 from webapp.web.page_scripts import served_script
+from webapp.web.pause_words import pause_words
 from webapp.web.security import cookie_name
 
 babel = Babel()
@@ -51,9 +51,9 @@ def init_app(app: Flask) -> None:
         when=when,
         exact=exact,
         moment=moment,
-        grouped=grouped,
         thousands=thousands,
         live=live,
+        pause_words=pause_words,
     )
     app.jinja_env.filters.update(
         qr=qr, barcode=barcode, revoked_for=lambda reason: reason.removeprefix(REVOKED)
@@ -176,8 +176,15 @@ def when(moment: datetime) -> Markup:
 
 def exact(moment: datetime) -> Markup:
     """Return the time to the tenth of a second, rounded down, with its zone. Receipts show it."""
-    moment = moment.replace(microsecond=moment.microsecond // 100_000 * 100_000)
-    return Markup('<time datetime="{}">{} KST</time>').format(*_korean_time(moment, EXACT_PATTERNS))
+    return Markup('<time datetime="{}">{}</time>').format(_tenth(moment).isoformat(), exact_text(moment))
+
+
+def exact_text(moment: datetime) -> str:
+    return f"{_korean_time(_tenth(moment), EXACT_PATTERNS)[1]} KST"
+
+
+def _tenth(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 100_000 * 100_000)
 
 
 def time_left(seconds: int) -> str:
@@ -196,16 +203,17 @@ def page_state(signed_in: bool, ticket: Ticket | None, serving: LineStatus, *, e
     """Return the name of the partial in `templates/coupons/` for this visitor.
 
     A visitor who has a result or a ticket sees that, whatever the coupon does meanwhile. `excluded`: the coupon is for
-    others. Before the start nobody is told so: that page is the same for all who are signed in.
+    others, and so are its places in standby. Before the start nobody is told so: that page is the same for all who are
+    signed in.
     """
     own = {"issued": "issued", "waiting": "waiting", "sold_out": "standby", "rejected": "rejected"}
     if ticket is not None and ticket.state in own:
         return own[ticket.state]
+    if excluded and (serving.state in ("open", "paused") or serving.takes_late_comers):
+        return "excluded"
     # Nobody has to sign in to read that it is over.
     if serving.state in ("closed", "sold_out"):
         return {"closed": "ended", "sold_out": "sold_out"}[serving.state]
-    if excluded and serving.state in ("open", "paused"):
-        return "excluded"
     return serving.state if signed_in else "anonymous"
 
 

@@ -39,6 +39,11 @@ PROBLEMS = {
         _("Not eligible"),
         _("This coupon is for people who were invited, or for members of some grades."),
     ),
+    "other_wave": Problem(
+        409,
+        _("You have one already"),
+        _("Everybody gets one over all waves, and you have one of another wave."),
+    ),
     "not_found": Problem(
         404, _("Not found"), _("There is nothing at this address. The link may be old or mistyped.")
     ),
@@ -51,7 +56,49 @@ PROBLEMS = {
         ),
     ),
     "unauthenticated": Problem(401, _("Please sign in"), _("Sign in to take part.")),
-    "forbidden": Problem(403, _("Not allowed"), _("Your account may not do this.")),
+    "forbidden": Problem(
+        403,
+        _("Not allowed"),
+        _("Your account may not do this, and nothing was done. If it is part of your work, ask an owner."),
+    ),
+    "role_ended": Problem(
+        403,
+        _("Please sign in again"),
+        _("You were signed out, or your role was changed. What you just asked for was not done."),
+    ),
+    "invitation_unknown": Problem(
+        404,
+        _("This is no invitation"),
+        _("The link may have been cut on its way. Ask for it once more, or for a new one."),
+    ),
+    "invitation_proposed": Problem(
+        409,
+        _("This invitation is not open yet"),
+        _("Another owner has not confirmed it yet. Open the link once more in a few minutes."),
+    ),
+    "invitation_withdrawn": Problem(
+        410,
+        _("This invitation was withdrawn"),
+        _("Whoever invited you has taken it back, or may not invite any more. Ask an owner for a new one."),
+    ),
+    "invitation_used": Problem(
+        410,
+        _("This invitation was used"),
+        _("An invitation works once. If it was not you who used it, tell an owner; else ask for a new one."),
+    ),
+    "invitation_too_old": Problem(
+        410,
+        _("This invitation is too old"),
+        _("An invitation is good for 7 days. Ask an owner for a new one."),
+    ),
+    "invitation_less": Problem(
+        409,
+        _("Your account may do more already"),
+        _("This invitation would take rights from your account. It stays open for somebody else."),
+    ),
+    "invitation_blocked": Problem(
+        403, _("This account is blocked"), _("A blocked account takes no role. Please ask our support.")
+    ),
     "bad_csrf": Problem(
         400,
         _("Please try again"),

@@ -8,14 +8,18 @@ CLAIM, WRITE, MARK = LUA + "claim.lua", LUA + "write_members.lua", LUA + "mark_m
 MUTANTS: list[Mutant] = [
     mutant(
         "a list that Redis has lost lets everybody in",
-        (CLAIM, "if audience ~= '' then", "if audience ~= '' and redis.call('EXISTS', members) == 1 then"),
+        (
+            CLAIM,
+            "if audience == '' then return nil",
+            "if audience == '' or redis.call('EXISTS', members) == 0 then return nil",
+        ),
     ),
     mutant(
         "a list counts whatever its mark says",
         (
             CLAIM,
-            "redis.call('GETRANGE', members, 0, MARK_BYTES - 1) ~= members_mark(known[1], audience)",
-            "false",
+            "or mark ~= bits_mark(epoch, audience)",
+            "",
         ),
     ),
     mutant(
@@ -24,7 +28,7 @@ MUTANTS: list[Mutant] = [
     ),
     mutant(
         "a list of an epoch before counts",
-        (LUA + "prelude.lua", "'s', epoch .. ':' .. audience)", "'s', audience)"),
+        (LUA + "prelude.lua", "'s', epoch .. ':' .. version)", "'s', version)"),
     ),
     mutant(
         "the bits of another version are taken",
@@ -34,7 +38,7 @@ MUTANTS: list[Mutant] = [
         "a change marks a list that is not whole",
         (
             MARK,
-            "if mark ~= members_mark(known[1], ARGV[1]) and mark ~= members_mark(known[1], ARGV[2]) then return 0 end",
+            "if mark ~= bits_mark(known[1], ARGV[1]) and mark ~= bits_mark(known[1], ARGV[2]) then return 0 end",
             "",
         ),
     ),

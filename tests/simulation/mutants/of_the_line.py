@@ -5,57 +5,108 @@ from tests.simulation.mutants.mutant import Mutant, mutant
 LUA = "webapp/line/lua/"
 CLAIM, SETTLE, RESTORE = LUA + "claim.lua", LUA + "settle_batch.lua", LUA + "restore_ticket.lua"
 PUBLISH, BEGIN, OPEN = LUA + "publish.lua", LUA + "begin_epoch.lua", LUA + "open_epoch.lua"
+TOGETHER, POOL = "webapp/line/together.py", "webapp/stores/pool.py"
 HEAD, STANDING, PRELUDE = LUA + "read_head.lua", LUA + "read_standing.lua", LUA + "prelude.lua"
 
 MUTANTS: list[Mutant] = [
     mutant(
         "a click is answered by a gate of another run",
-        (CLAIM, "if not epoch or run_id ~= this_run() then", "if not epoch then"),
+        (CLAIM, "if not epoch or run_id ~= RUN then", "if not epoch then"),
     ),
     mutant(
         "a poll is answered by a gate of another run",
-        (STANDING, "if not known[1] or known[2] ~= this_run() then", "if not known[1] then"),
+        (STANDING, "if not known[1] or known[2] ~= RUN then", "if not known[1] then"),
     ),
-    mutant("a click forgets results", (CLAIM, "if result then return", "if false then return")),
+    mutant("a click forgets results", (CLAIM, "if not (decided[i] or in_line", "if not (in_line")),
     mutant(
         "a click forgets who is in line",
-        (CLAIM, "number = redis.call('ZSCORE', line, user)\nif number", "number = nil\nif number"),
+        (CLAIM, "or in_line[i] or in_standby[i] or place", "or in_standby[i] or place"),
     ),
     mutant(
         "a click forgets who is in standby",
-        (CLAIM, "number = redis.call('ZSCORE', standby, user)\nif number", "number = nil\nif number"),
+        (CLAIM, "or in_standby[i] or place", "or place"),
+    ),
+    mutant(
+        "who presses twice in one call gets two numbers",
+        (CLAIM, "or in_standby[i] or place[user]) then", "or in_standby[i]) then"),
+    ),
+    mutant(
+        "the clicks of one call are numbered from the last",
+        (TOGETHER, "gathering.append(seat)", "gathering.insert(0, seat)"),
+    ),
+    mutant(
+        "the answers of one call are handed out in another order",
+        (TOGETHER, "zip(batch, answers, strict=True)", "zip(batch, reversed(answers), strict=True)"),
+    ),
+    mutant(
+        "the lead of those who travel together is forgotten",
+        (TOGETHER, "self._hand_over(coupon_id, seat.batch[1:])", "pass"),
+    ),
+    mutant(
+        "nobody rings for a call of many clicks",
+        (
+            CLAIM,
+            "if reply[3] == 0 and not late then reply[3] = i end",
+            "if #users == 1 and not late then reply[3] = 1 end",
+        ),
+    ),
+    mutant(
+        "a lost answer is counted twice",
+        (
+            CLAIM,
+            "or in_line[i] or in_standby[i] or place",
+            "or (#users == 1 and in_line[i]) or in_standby[i] or place",
+        ),
+    ),
+    mutant(
+        "a connection keeps the run of the server before",
+        (POOL, 'self.made_in, self.run_id = self.pool.generation, ""', "self.made_in = self.pool.generation"),
     ),
     mutant("a click before the start", (CLAIM, "if now_ms < tonumber(opens_at) then", "if false then")),
-    mutant("a click after the end", (CLAIM, "if over then", "if false then")),
+    mutant(
+        "a click after the end",
+        (CLAIM, "if now_ms >= tonumber(closes_at) then return", "if false then return"),
+    ),
     mutant(
         "the end belongs to the period",
-        (CLAIM, "local over = now_ms >= tonumber(closes_at)", "local over = now_ms > tonumber(closes_at)"),
+        (
+            CLAIM,
+            "if now_ms >= tonumber(closes_at) then return",
+            "if now_ms > tonumber(closes_at) then return",
+        ),
     ),
     mutant("a click when it is closed", (CLAIM, "if status == 'closed' then", "if false then")),
     mutant(
         "a click when it is sold out",
-        (CLAIM, "local late, in_standby = sold_out == '1', 0", "local late, in_standby = false, 0"),
+        (
+            CLAIM,
+            "local late, shut_for_all = sold_out == '1', shut()",
+            "local late, shut_for_all = false, shut()",
+        ),
     ),
-    mutant("a late comer stands in the line", (CLAIM, "late and standby or line", "line")),
+    mutant(
+        "a late comer stands in the line",
+        (CLAIM, "if late then queue, before = standby,", "if late then queue, before = line,"),
+    ),
     mutant(
         "a late comer stands before standby",
         (
             CLAIM,
-            "late and standby or line, whole(number)",
-            "late and standby or line, late and '0' or whole(number)",
+            "tickets[2 * i - 1], tickets[2 * i] = first + i - 1, user",
+            "tickets[2 * i - 1], tickets[2 * i] = late and 0 or first + i - 1, user",
         ),
     ),
     mutant(
         "standby takes any number of late comers",
-        (CLAIM, "if in_standby >= (tonumber(most_in_standby) or 0) then return refuse(SOLD_OUT) end", ""),
+        (CLAIM, "if given >= room then return SOLD_OUT end", ""),
     ),
     mutant(
         "a gate that is sold out knows no limit of standby",
-        (PRELUDE, "'standby_limit', 'audience'}", "'forgotten', 'audience'}"),
+        (PRELUDE, "'standby_limit', 'audience',", "'forgotten', 'audience',"),
     ),
     mutant(
         "the counter is the length of the line",
-        (CLAIM, "redis.call('HINCRBY', gate, 'last', 1)", "redis.call('ZCARD', line) + 1"),
+        (CLAIM, "redis.call('HINCRBY', gate, 'last', #new) - #new + 1", "redis.call('ZCARD', line) + 1"),
     ),
     mutant(
         "a ticket leaves whatever its number",
@@ -77,7 +128,7 @@ MUTANTS: list[Mutant] = [
     ),
     mutant(
         "a gate of another run is published to",
-        (PUBLISH, "or known[2] ~= this_run() then", "then"),
+        (PUBLISH, "or known[2] ~= RUN then", "then"),
     ),
     mutant(
         "standby is forgotten when coupons come back",
@@ -97,28 +148,36 @@ MUTANTS: list[Mutant] = [
     ),
     mutant(
         "an open epoch is begun again",
-        (BEGIN, "if known[1] == run_id then return -1 end", ""),
+        (BEGIN, "if known[1] == RUN then return -1 end", ""),
     ),
     mutant(
         "an epoch is open as soon as it is begun",
-        (BEGIN, "'begun', run_id, 'mark'", "'run_id', run_id, 'mark'"),
+        (BEGIN, "'begun', RUN, 'mark'", "'run_id', RUN, 'mark'"),
         (BEGIN, "redis.call('HDEL', gate, 'run_id', 'heard'", "redis.call('HDEL', gate, 'heard'"),
     ),
     mutant(
         "an epoch is opened that was begun in another run",
-        (OPEN, "if known[1] ~= mark or known[2] ~= run_id then", "if known[1] ~= mark then"),
+        (OPEN, "if known[1] ~= mark or known[2] ~= RUN then", "if known[1] ~= mark then"),
     ),
     mutant(
         "admission does not wait for receipts",
-        (HEAD, "if not awaits_receipts(clock_ms(), known[4], known[5]) then", "if true then"),
+        (HEAD, "if not awaits_receipts(gate) then", "if true then"),
     ),
     mutant(
         "the head of a gate of another run is read",
-        (HEAD, "if not known[1] or known[3] ~= this_run() then", "if not known[1] then"),
+        (HEAD, "if not known[1] or known[3] ~= RUN then", "if not known[1] then"),
     ),
     mutant(
         "a wait in the gate can be far away",
-        (PRELUDE, "return now_ms >= (tonumber(grace_from) or math.huge) and", "return"),
+        (PRELUDE, "if now_ms < from then", "if false then"),
+    ),
+    mutant(
+        "a clock that is put back ends the wait for receipts",
+        (PRELUDE, "if now_ms >= till or", "if now_ms >= till or now_ms < from or"),
+    ),
+    mutant(
+        "a wait that is over goes on when the clock is put back",
+        (PRELUDE, "redis.call('HSET', gate, 'grace_from', 0, 'grace_until', 0)", ""),
     ),
     mutant(
         "a bell can live for long",
@@ -142,7 +201,7 @@ MUTANTS: list[Mutant] = [
     ),
     mutant(
         "a receipt is taken by a gate of another run",
-        (RESTORE, "if not known[1] or known[5] ~= this_run() then", "if not known[1] then"),
+        (RESTORE, "if not known[1] or known[5] ~= RUN then", "if not known[1] then"),
     ),
     mutant(
         "a revocation replaces whatever stands there",

@@ -5,6 +5,9 @@ from tests.simulation.mutants.mutant import Mutant, mutant
 ADMISSION, EPOCHS = "webapp/sale/admission.py", "webapp/sale/epochs.py"
 REPLACE = "webapp/line/lua/replace_results.lua"
 PUBLISHING, REDEEMING = "webapp/sale/publishing.py", "webapp/sale/redeeming.py"
+PAUSING, PAUSE_MESSAGE = "webapp/sale/pausing.py", "webapp/sale/pause_message.py"
+RECORDS, PRELUDE = "webapp/sale/records.py", "webapp/line/lua/prelude.lua"
+POLICY_WRITTEN = "  if #news > 0 then redis.call('HSET', gate, unpack(news)) end\n"
 LOCK = "connection.execute(update(Coupon).where(Coupon.id == coupon_id).values(revision=Coupon.revision + 1))"
 HEAD = """    if head is None or not head.sold_out or row.sold_out:
         return head
@@ -51,12 +54,39 @@ MUTANTS: list[Mutant] = [
         (ADMISSION, "coupon.status in (DRAFT, PAUSED)", "coupon.status == DRAFT"),
     ),
     mutant(
+        "places are dropped at a pause",
+        (
+            PRELUDE,
+            POLICY_WRITTEN,
+            POLICY_WRITTEN + "  if ARGV[2] == 'paused' then redis.call('DEL', line) end\n",
+        ),
+    ),
+    mutant(
+        "the line hears nothing of what a pause says", (RECORDS, "        pause=gate_text(coupon),\n", "")
+    ),
+    mutant(
+        "a pause begins anew with each message",
+        (
+            PAUSE_MESSAGE,
+            '{} if coupon.status == PAUSED else {"paused_at": utcnow()}',
+            '{"paused_at": utcnow()}',
+        ),
+    ),
+    mutant(
+        "resuming forgets to extend",
+        (PAUSING, "also=_extended if extend else None", "also=None"),
+    ),
+    mutant(
+        "a pause before the start is given back",
+        (PAUSING, "max(coupon.paused_at, coupon.issue_start_at)", "coupon.paused_at"),
+    ),
+    mutant(
         "skipped numbers leave no row",
         (ADMISSION, "    _write_events(connection, coupon.id, batch.events)\n", ""),
     ),
     mutant(
         "the issued quantity is not raised",
-        (ADMISSION, "            issued_quantity=issued,\n", ""),
+        (ADMISSION, '        "issued_quantity": coupon.issued_quantity + len(batch.issues),\n', ""),
     ),
     mutant(
         "results are written before the commit",
@@ -68,7 +98,7 @@ MUTANTS: list[Mutant] = [
     ),
     mutant(
         "a batch is committed and not settled",
-        (ADMISSION, "    line.settle(policy_of(coupon, issued=issued), batch.settled)\n", ""),
+        (ADMISSION, "    line.settle(policy_of(coupon, changed), batch.settled)\n", ""),
     ),
     mutant(
         "an epoch is open before SQL knows of it",
@@ -142,7 +172,7 @@ MUTANTS: list[Mutant] = [
     ),
     mutant(
         "a revoked issue is not settled first",
-        (REDEEMING, "        publishing.settle_issue(lock, issue)\n", ""),
+        (REDEEMING, "    publishing.settle_issue(lock, issue)\n", ""),
     ),
     mutant(
         "a revocation leaves no reason",
@@ -153,8 +183,8 @@ MUTANTS: list[Mutant] = [
         "a used coupon is revoked",
         (
             REDEEMING,
-            "CouponIssue.id == issue.id, CouponIssue.used_at.is_(None))\n        if not lock",
-            "CouponIssue.id == issue.id)\n        if not lock",
+            "CouponIssue.id == issue.id, CouponIssue.used_at.is_(None))\n    if not lock",
+            "CouponIssue.id == issue.id)\n    if not lock",
         ),
     ),
     mutant(
@@ -184,6 +214,6 @@ MUTANTS: list[Mutant] = [
             "served = or_(Coupon.issue_end_at > since, ",
             "served = or_(Coupon.issue_end_at > since, False, ",
         ),
-        ("jobs/sweeper.py", "Coupon.id.in_(to_be_served(line_redis(), left))", "Coupon.id == -1"),
+        ("jobs/sweeper.py", "Coupon.id.in_(_waited_for(left))", "Coupon.id == -1"),
     ),
 ]

@@ -8,8 +8,7 @@
 
 local ended, life = KEYS[1], redis.call('GET', KEYS[2])
 if is_replica() then return redis.error_reply('READONLY this server has become a replica') end
-local run_id = this_run()
-if not life or string.match(life, '%w+') ~= run_id then return {run_id} end
+if not life or string.match(life, '%w+') ~= RUN then return {RUN} end
 local after = life == ARGV[1] and '(' .. ARGV[2] or '-inf'
 local found = redis.call('ZRANGEBYSCORE', ended, after, '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[3])
 return {life, unpack(found)}

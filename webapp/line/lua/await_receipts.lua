@@ -8,7 +8,8 @@
 
 local gate, grace_ms = KEYS[1], tonumber(ARGV[1])
 
-local known = redis.call('HMGET', gate, 'run_id', 'grace_from', 'grace_until')
-if known[1] ~= this_run() or not awaits_receipts(clock_ms(), known[2], known[3]) then return 0 end
-redis.call('HSET', gate, 'grace_until', whole(math.max(known[3], known[2] + grace_ms)))
+if redis.call('HGET', gate, 'run_id') ~= RUN then return 0 end
+local wait_ms = awaits_receipts(gate)
+if not wait_ms then return 0 end
+if grace_ms > wait_ms then redis.call('HINCRBY', gate, 'grace_until', whole(grace_ms - wait_ms)) end
 return 1

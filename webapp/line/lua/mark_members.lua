@@ -10,9 +10,9 @@
 local gate, members = KEYS[1], KEYS[2]
 
 local known = redis.call('HMGET', gate, 'epoch', 'audience', 'run_id')
-if not known[1] or known[2] ~= ARGV[2] or known[3] ~= this_run() then return 0 end
+if not known[1] or known[2] ~= ARGV[2] or known[3] ~= RUN then return 0 end
 local mark = redis.call('GETRANGE', members, 0, MARK_BYTES - 1)
-if mark ~= members_mark(known[1], ARGV[1]) and mark ~= members_mark(known[1], ARGV[2]) then return 0 end
+if mark ~= bits_mark(known[1], ARGV[1]) and mark ~= bits_mark(known[1], ARGV[2]) then return 0 end
 for i = 3, #ARGV, 2 do redis.call('SETBIT', members, MARK_BYTES * 8 + ARGV[i], ARGV[i + 1]) end
-redis.call('SETRANGE', members, 0, members_mark(known[1], ARGV[2]))
+redis.call('SETRANGE', members, 0, bits_mark(known[1], ARGV[2]))
 return 1

@@ -9,10 +9,9 @@
 local gate, mark, grace_ms = KEYS[1], ARGV[1], ARGV[2]
 
 local known = redis.call('HMGET', gate, 'mark', 'begun')
-local run_id = this_run()
-if known[1] ~= mark or known[2] ~= run_id then return 0 end
+if known[1] ~= mark or known[2] ~= RUN then return 0 end
 local now_ms = clock_ms()
 redis.call('HDEL', gate, 'begun', 'mark')
-redis.call('HSET', gate, 'run_id', run_id,
+redis.call('HSET', gate, 'run_id', RUN,
   'grace_from', whole(now_ms), 'grace_until', whole(now_ms + grace_ms))
 return 1

@@ -1,7 +1,8 @@
 -- The functions of the scripts of a line: the loader puts them in front of each.
 
 local KEPT_MS = 30 * 24 * 3600 * 1000
-local POLICY = {'revision', 'status', 'quota', 'issued', 'opens_at', 'closes_at', 'sold_out', 'standby_limit', 'audience'}
+local POLICY = {'revision', 'status', 'quota', 'issued', 'opens_at', 'closes_at', 'sold_out', 'standby_limit', 'audience',
+  'pause'}
 local MARK_BYTES = 32
 
 -- Makes standby the line again. Its numbers are lower than all later ones, so it is first in line by itself.
@@ -23,6 +24,12 @@ local function widen_period(gate, opens_at, closes_at)
     'last_closes_at', whole(math.max(closes_at, known[2] or closes_at, known[4] or closes_at)))
 end
 
+-- Adds to a reply what it says of one user.
+local function tell(reply, answer, number, ahead, result)
+  local at = #reply
+  reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4] = answer, number, ahead, result
+end
+
 -- Returns whether what Redis keeps of a coupon for 30 days after its end has gone.
 local function results_gone(closes_at, now_ms)
   return now_ms >= tonumber(closes_at) + KEPT_MS
@@ -33,12 +40,12 @@ local function keep_until_after(closes_at, key)
   redis.call('PEXPIREAT', key, whole(tonumber(closes_at) + KEPT_MS))
 end
 
--- Returns the mark of the members who may have the coupon in this epoch, by this version of its audience.
-local function members_mark(epoch, audience)
-  return string.format('%-' .. MARK_BYTES .. 's', epoch .. ':' .. audience)
+-- Returns the mark in front of bits that are of this epoch, and of this version of what they tell.
+local function bits_mark(epoch, version)
+  return string.format('%-' .. MARK_BYTES .. 's', epoch .. ':' .. version)
 end
 
--- Copies a row of the coupon to its gate: ARGV 1 to 9, in the order of POLICY. Nothing else opens a gate that was sold
+-- Copies a row of the coupon to its gate: ARGV 1 to 10, in the order of POLICY. Nothing else opens a gate that was sold
 -- out, so standby always comes back before anybody new. Results and arrivals leave Redis 30 days after the end; an end
 -- that is moved to later than that ends the epoch, and the next one brings the results back from SQL. Only what differs
 -- is written.
@@ -72,9 +79,20 @@ local function write_policy(gate, line, standby, results, arrivals)
   end
 end
 
--- Returns whether admission waits for receipts at this time: no longer than the wait can be. A clock that was put back to
--- before the wait began would have it wait for ever so long, so that ends it.
-local function awaits_receipts(now_ms, grace_from, grace_until)
-  return now_ms >= (tonumber(grace_from) or math.huge) and now_ms < tonumber(grace_until)
+-- Returns for how many ms in all admission waits for receipts, while it does; else nil. By a clock that was put back to
+-- before the wait it would go on for ever so long, so it begins anew then. A wait that was found to be over stays over.
+local function awaits_receipts(gate)
+  local known, now_ms = redis.call('HMGET', gate, 'grace_from', 'grace_until'), clock_ms()
+  local from, till = tonumber(known[1]), tonumber(known[2])
+  if not from or till == 0 then return nil end
+  if now_ms >= till or till == from then
+    redis.call('HSET', gate, 'grace_from', 0, 'grace_until', 0)
+    return nil
+  end
+  local wait_ms = till - from
+  if now_ms < from then
+    redis.call('HSET', gate, 'grace_from', whole(now_ms), 'grace_until', whole(now_ms + wait_ms))
+  end
+  return wait_ms
 end
 

@@ -7,4 +7,4 @@
 local gate, line, standby = KEYS[1], KEYS[2], KEYS[3]
 
 local waiting, standing_by = redis.call('ZCARD', line), redis.call('ZCARD', standby)
-return {clock_ms(), this_run(), waiting, standing_by, redis.call('HGETALL', gate)}
+return {clock_ms(), RUN, waiting, standing_by, redis.call('HGETALL', gate)}

@@ -8,11 +8,11 @@
 local gate, line = KEYS[1], KEYS[2]
 local count = tonumber(ARGV[1])
 
-local known = redis.call('HMGET', gate, 'epoch', 'last', 'run_id', 'grace_from', 'grace_until', 'sold_out')
-if not known[1] or known[3] ~= this_run() then return {} end
+local known = redis.call('HMGET', gate, 'epoch', 'last', 'run_id', 'sold_out')
+if not known[1] or known[3] ~= RUN then return {} end
 local head = {}
-if not awaits_receipts(clock_ms(), known[4], known[5]) then
+if not awaits_receipts(gate) then
   head = redis.call('ZRANGE', line, 0, count - 1, 'WITHSCORES')
 end
-for _, fact in ipairs({known[6], known[2], known[1]}) do table.insert(head, 1, fact) end
+for _, fact in ipairs({known[4], known[2], known[1]}) do table.insert(head, 1, fact) end
 return head

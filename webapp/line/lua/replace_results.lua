@@ -14,9 +14,9 @@ local gate, line, standby, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local known = redis.call('HMGET', gate, 'revision', 'run_id', 'mark', 'begun', 'closes_at')
 local ours
 if ARGV[2] == '' then
-  ours = known[2] == this_run() and tonumber(known[1]) < tonumber(ARGV[1])
+  ours = known[2] == RUN and tonumber(known[1]) < tonumber(ARGV[1])
 else
-  ours = known[4] == this_run() and known[3] == ARGV[2]
+  ours = known[4] == RUN and known[3] == ARGV[2]
 end
 if not ours then return redis.error_reply('LATE the gate is not the one that the caller knows') end
 for i = 3, #ARGV, 2 do

@@ -21,9 +21,8 @@ local gate, line, standby, results, late = KEYS[1], KEYS[2], KEYS[3], KEYS[4], K
 local user, number, receipt_epoch = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local NO_GATE, WAITING, DECIDED, STANDBY, NO_TICKET = 0, 1, 2, 3, 7
 
-local known = redis.call('HMGET', gate, 'epoch', 'last', 'floor', 'sold_out', 'run_id', 'serving', 'grace_from',
-  'grace_until')
-if not known[1] or known[5] ~= this_run() then
+local known = redis.call('HMGET', gate, 'epoch', 'last', 'floor', 'sold_out', 'run_id', 'serving')
+if not known[1] or known[5] ~= RUN then
   return {NO_GATE, 0, 0, 0, '', 0, 0}
 end
 local epoch, last, floor, sold_out = tonumber(known[1]), tonumber(known[2]), tonumber(known[3]), known[4] == '1'
@@ -60,8 +59,8 @@ if queue then
 end
 queue = queue or (sold_out and standby or line)
 redis.call('ZADD', queue, ARGV[2], user)
-local awaited = awaits_receipts(clock_ms(), known[7], known[8])
-if not awaited then redis.call('ZADD', late, ARGV[2], user) end
+local wait_ms = awaits_receipts(gate)
+if not wait_ms then redis.call('ZADD', late, ARGV[2], user) end
 local restored = place()
-restored[6], restored[7] = tonumber(known[6]), awaited and known[8] - known[7] or 0
+restored[6], restored[7] = tonumber(known[6]), wait_ms or 0
 return restored

@@ -10,8 +10,7 @@ local gate, line, bell = KEYS[1], KEYS[2], KEYS[3]
 local bell_ms = tonumber(ARGV[1])
 
 if redis.call('ZCARD', line) == 0 then return 0 end
-local known = redis.call('HMGET', gate, 'grace_from', 'grace_until')
-if awaits_receipts(clock_ms(), known[1], known[2]) then return 0 end
+if awaits_receipts(gate) then return 0 end
 local life_ms = redis.call('PTTL', bell)
 if life_ms ~= -2 and life_ms <= bell_ms then return 0 end
 redis.call('SET', bell, '1', 'PX', bell_ms)

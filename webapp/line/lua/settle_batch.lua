@@ -1,7 +1,7 @@
 -- Settle one committed batch: results in, tickets out, "now serving" and the last issued number on.
 --
 -- KEYS     1 gate   2 line   3 standby   4 results   5 arrivals
--- ARGV     1 to 9 the coupon's row as publish.lua takes it (1 = "": the gate is left alone), then for each ticket
+-- ARGV     1 to 10 the coupon's row as publish.lua takes it (1 = "": the gate is left alone), then for each ticket
 --          member, number, result ("issued:<number>:<code>", "rejected:<number>:<reason>", or "" for none);
 --          at most 2,000 tickets, because one call from Lua takes no more arguments
 -- Returns  how many tickets left the line
@@ -18,7 +18,7 @@ if not known[1] then return 0 end
 local serving, last_issued, left = tonumber(known[2]), tonumber(known[3] or 0), 0
 
 local members, numbers, winners, won = {}, {}, {}, {}
-for i = 10, #ARGV, 3 do
+for i = 11, #ARGV, 3 do
   local member, number, result = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
   table.insert(members, member)
   table.insert(numbers, number)

@@ -10,7 +10,7 @@
 local gate, members = KEYS[1], KEYS[2]
 
 local known = redis.call('HMGET', gate, 'epoch', 'audience', 'run_id', 'closes_at')
-if known[1] ~= ARGV[1] or known[2] ~= ARGV[2] or known[3] ~= this_run() then return 0 end
-redis.call('SET', members, members_mark(known[1], known[2]) .. ARGV[3])
-redis.call('PEXPIREAT', members, whole(tonumber(known[4]) + KEPT_MS))
+if known[1] ~= ARGV[1] or known[2] ~= ARGV[2] or known[3] ~= RUN then return 0 end
+redis.call('SET', members, bits_mark(known[1], known[2]) .. ARGV[3])
+keep_until_after(known[4], members)
 return 1

@@ -6,10 +6,9 @@ local function clock_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Returns the name of this run of the server; it changes with every start.
-local function this_run()
-  return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
-end
+-- The name of this run of the server, which changes with every start. Its connection was told once, and does not outlive
+-- the server: each caller says it behind the arguments of the script.
+local RUN = table.remove(ARGV)
 
 -- Returns a whole number as text, in full: tostring would round a large one to 14 digits.
 local function whole(number)

@@ -1,6 +1,45 @@
-"""The pages of operators. To everybody else each address under /admin/ answers 404."""
+"""The pages of whoever has a role. To everybody else each address under /admin/ answers 404."""
 
-from webapp.web.admin import campaigns, checking, codes, content, coupons, people, rehearsals, waves
+from webapp.web.admin import (
+    campaigns,
+    checking,
+    codes,
+    content,
+    coupons,
+    exports,
+    finding,
+    live,
+    log,
+    pausing,
+    people,
+    pools,
+    proposals,
+    rehearsals,
+    report,
+    revoking,
+    team,
+    waves,
+)
 from webapp.web.admin.guard import bp
 
-__all__ = ["bp", "campaigns", "checking", "codes", "content", "coupons", "people", "rehearsals", "waves"]
+__all__ = [
+    "bp",
+    "campaigns",
+    "checking",
+    "codes",
+    "content",
+    "coupons",
+    "exports",
+    "finding",
+    "live",
+    "log",
+    "pausing",
+    "people",
+    "pools",
+    "proposals",
+    "rehearsals",
+    "report",
+    "revoking",
+    "team",
+    "waves",
+]

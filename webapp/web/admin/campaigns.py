@@ -4,10 +4,11 @@ from flask import current_app, flash, redirect, render_template, request, url_fo
 from flask_babel import gettext
 from werkzeug.wrappers import Response
 
-from webapp.models import utcnow
+from webapp.models import LIST, utcnow
 from webapp.sale.archiving import archive, unarchive
 from webapp.sale.coupons import InvalidField
 from webapp.sale.duplicating import duplicate_coupon
+from webapp.sale.lists import counting
 from webapp.sale.previews import LASTS, sign_preview
 from webapp.sale.submissions import SentBefore, new_token
 from webapp.web.admin.coupons import COUPON, asked_coupon, blame, operator_id
@@ -30,7 +31,8 @@ def duplicate(coupon_id: int) -> Response | tuple[str, int]:
             if before.same:
                 return _made(before.made_id)
             made, form.once.data = before.made_id, new_token()
-    page = render_template("admin/duplicate.html", coupon=coupon, form=form, made=made)
+    listed = sum(each.good for each in counting(coupon_id)) if coupon.audience == LIST else 0
+    page = render_template("admin/duplicate.html", coupon=coupon, form=form, made=made, listed=listed)
     return page, 409 if made else 422 if form.is_submitted() else 200
 
 

@@ -24,6 +24,8 @@ from webapp.web.admin.forms import CouponForm, WholeNumber, seen_texts, write_se
 from webapp.web.admin.guard import bp
 
 CHECK = f"{COUPON}/check"
+OTHERS = {"waves": _("Waves"), "pool_left": _("Codes of your own that are left")}
+"""What may have changed besides the fields of the form."""
 
 
 class RushForm(FlaskForm):  # type: ignore[misc]
@@ -104,5 +106,5 @@ def _page(
         refusal=refusal,
         confirmed=confirmed,
         form=form,
-        names={each.name: each.label.text for each in CouponForm(formdata=None)} | {"waves": _("Waves")},
+        names={each.name: each.label.text for each in CouponForm(formdata=None)} | OTHERS,
     )

@@ -11,11 +11,10 @@ from flask_wtf import FlaskForm
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
-from webapp.accounts.visitor import signed_in_user
 from webapp.sale import redeeming
-from webapp.sale.codes import grouped
 from webapp.sale.outcomes import Refused
 from webapp.stores.swallowed import swallow
+from webapp.web.admin.coupons import operator_id
 from webapp.web.admin.forms import ReasonForm
 from webapp.web.admin.guard import bp
 
@@ -48,9 +47,9 @@ def use() -> Response:
     typed, click = _typed(request.form), request.form.get("click", "")
     click = click if CLICK.fullmatch(click) else _new_click()
     found, _used_now = redeeming.use(
-        typed, _operator_id(), click=click, although_blocked="although_blocked" in request.form
+        typed, operator_id(), click=click, although_blocked="although_blocked" in request.form
     )
-    return redirect(url_for("admin.redeem", code=grouped(found.code) if found else typed, click=click), 303)
+    return redirect(url_for("admin.redeem", code=found.shown_code if found else typed, click=click), 303)
 
 
 @bp.post("/unuse")
@@ -59,7 +58,7 @@ def undo_use() -> str | Response | tuple[str, int]:
     if not form.validate():
         return _code_page(typed, form), 422
     try:
-        redeeming.undo_use(typed, _operator_id(), form.reason.data, which=request.form.get("used_at"))
+        redeeming.undo_use(typed, operator_id(), form.reason.data, which=request.form.get("used_at"))
     except redeeming.Unchanged as unchanged:
         flash(str(UNCHANGED[unchanged.code]))
     else:
@@ -73,7 +72,7 @@ def revoke() -> str | Response | tuple[str, int]:
     if not form.validate():
         return _code_page(typed, form), 422
     try:
-        redeeming.revoke(typed, _operator_id(), form.reason.data)
+        redeeming.revoke(typed, operator_id(), form.reason.data)
     except redeeming.Unchanged as unchanged:
         flash(str(UNCHANGED[unchanged.code]))
     except (redis.RedisError, Refused) as error:
@@ -95,14 +94,9 @@ def _new_click() -> str:
     return secrets.token_urlsafe(16)
 
 
-def _operator_id() -> int | None:
-    user = signed_in_user()
-    return user.id if user else None
-
-
 def _to_code(typed: str) -> Response:
     found = redeeming.look_up(typed)
-    return redirect(url_for("admin.redeem", code=grouped(found.code) if found else typed), 303)
+    return redirect(url_for("admin.redeem", code=found.shown_code if found else typed), 303)
 
 
 def _code_page(typed: str, form: FlaskForm) -> str:

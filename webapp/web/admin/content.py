@@ -99,9 +99,9 @@ def picture(coupon_id: int) -> Response | tuple[str, int]:
         file = request.files.get("picture")
         data = None if "remove" in request.form else file.read() if file else b""
         try:
-            set_picture(coupon_id, data, by=operator_id())
+            set_picture(coupon_id, data, by=operator_id(), shown=request.form.get("shown"))
         except InvalidField as error:
-            wrong = str(error)
+            wrong, coupon = str(error), asked_coupon(coupon_id)
         else:
             flash(gettext("Saved."))
             return redirect(url_for("admin.picture", coupon_id=coupon_id), 303)

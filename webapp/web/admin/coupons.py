@@ -1,6 +1,6 @@
 """The pages on which operators create, change and watch coupons."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
@@ -16,26 +16,32 @@ from wtforms import Field
 from webapp.line.line import Line
 from webapp.line.types import Gate, Policy
 from webapp.models import DRAFT, LIVE, Coupon, CouponRow, LineEvent, utcnow
+from webapp.proposals import rule
+from webapp.proposals.reading import open_proposals
 from webapp.sale.archiving import can_be_archived
+from webapp.sale.consequences import of_close, of_end
 from webapp.sale.coupons import (
-    STEPS,
     InvalidField,
     change_coupon,
     coupon_by_id,
     create_coupon,
     has_opened,
     promised,
-    steps_from,
 )
 from webapp.sale.outcomes import Refused
+from webapp.sale.pausing import taken_by_pause
+from webapp.sale.pools import missing_codes
 from webapp.sale.records import policy_of, state_at
+from webapp.sale.steps import steps_from
 from webapp.sale.submissions import SentBefore, new_token
 from webapp.sale.waves import Campaign, campaigns_of
 from webapp.stores.script_redis import line_redis
 from webapp.stores.sql import db
 from webapp.stores.swallowed import swallow
+from webapp.web.admin.consequences import NotConfirmed, confirmed, sentences
 from webapp.web.admin.forms import EditCoupon, NewCoupon, QuotaForm
 from webapp.web.admin.guard import bp
+from webapp.web.admin.pause_forms import PauseForm, ResumeForm
 
 COUPON = "/coupons/<int(min=1, max=9223372036854775807):coupon_id>"
 PER_PAGE = 50
@@ -86,7 +92,7 @@ def new() -> str | Response | tuple[str, int]:
     form, made = NewCoupon(), None
     if form.validate_on_submit():
         try:
-            return _drafted(create_coupon(**form.terms(), status=DRAFT, sent=form.sent()))
+            return _drafted(create_coupon(by=operator_id(), **form.terms(), status=DRAFT, sent=form.sent()))
         except InvalidField as error:
             blame(form, error)
         except SentBefore as before:
@@ -99,43 +105,51 @@ def new() -> str | Response | tuple[str, int]:
 
 def _drafted(coupon_id: int) -> Response:
     flash(gettext("The draft is saved. Nobody sees it until you publish it."))
-    return _back(coupon_id)
+    return back(coupon_id)
 
 
 @bp.route(COUPON, methods=["GET", "POST"])
 def show(coupon_id: int) -> Response | tuple[str, int]:
     coupon = asked_coupon(coupon_id)
     if request.method != "POST":
-        return _page(coupon), 200
+        return page_of(coupon), 200
     form = EditCoupon(coupon, sent=True)
-    if form.validate() and _changed(form, coupon_id, form.changed()):
-        return _back(coupon_id)
-    return _page(coupon, edit=form), 422
+    try:
+        if form.validate() and _changed(form, coupon, form.changed()):
+            return back(coupon_id)
+    except NotConfirmed as asked:
+        return asked.page(coupon), 200
+    return page_of(coupon, edit=form), 422
 
 
 @bp.post(f"{COUPON}/quota")
 def quota(coupon_id: int) -> Response | tuple[str, int]:
     coupon = asked_coupon(coupon_id)
     form = QuotaForm()
-    if form.validate() and _changed(form, coupon_id, {"total_quantity": form.total_quantity.data}):
-        return _back(coupon_id)
-    return _page(coupon, quota_form=form), 422
+    try:
+        if form.validate() and _changed(form, coupon, {"total_quantity": form.total_quantity.data}):
+            return back(coupon_id)
+    except NotConfirmed as asked:
+        return asked.page(coupon), 200
+    return page_of(coupon, quota_form=form), 422
 
 
 @bp.get(f"{COUPON}/<any(close):step>")
 def ask(coupon_id: int, step: str) -> str:
-    return render_template("admin/ask.html", coupon=asked_coupon(coupon_id), step=step)
+    coupon = asked_coupon(coupon_id)
+    effects = sentences(of_close(gate_of(coupon)))
+    return render_template("admin/ask.html", coupon=coupon, step=step, effects=effects)
 
 
-@bp.post(f"{COUPON}/<any({', '.join(STEPS.keys() - {'publish'})}):step>")
+@bp.post(f"{COUPON}/<any(close):step>")
 def take(coupon_id: int, step: str) -> Response:
-    """Take a step. A draft is published from the page of checks alone."""
+    """Take a step. A draft is published from the page of checks, and pausing and resuming have forms of their own."""
     asked_coupon(coupon_id)
     try:
         _change(coupon_id, step=step)
     except InvalidField as error:
         flash(str(error))
-    return _back(coupon_id)
+    return back(coupon_id)
 
 
 def asked_coupon(coupon_id: int) -> Coupon:
@@ -146,16 +160,19 @@ def asked_coupon(coupon_id: int) -> Coupon:
 
 
 def operator_id() -> int:
-    """Return the id of the operator who asks: `guard.operators_only` has let nobody else in."""
+    """Return the id of the operator who asks: `guard.colleagues_only` has let nobody else in."""
     return int(current_user.id)
 
 
-def _back(coupon_id: int) -> Response:
+def back(coupon_id: int) -> Response:
     return redirect(url_for("admin.show", coupon_id=coupon_id), 303)
 
 
-def _page(coupon: Coupon, *, edit: EditCoupon | None = None, quota_form: QuotaForm | None = None) -> str:
-    """Show the coupon, with the form that was sent and has errors, if there is one."""
+def page_of(coupon: Coupon, *, edit: EditCoupon | None = None, **sent: FlaskForm) -> str:
+    """Show the coupon, with the form that was sent and has errors, if there is one.
+
+    Beside `edit` these are `quota_form`, `pause_form` and `resume_form`.
+    """
     gates = _gates([coupon])
     gate = (gates or {}).get(coupon.id)
     edit = edit or EditCoupon(coupon)
@@ -169,10 +186,27 @@ def _page(coupon: Coupon, *, edit: EditCoupon | None = None, quota_form: QuotaFo
         gate=gate,
         line_answers=gates is not None,
         line_behind=gate is not None and _rules(gate.policy) != _rules(policy_of(coupon)),
+        proposals=open_proposals(coupon.id) if rule.is_on() else [],
         events=db.session.scalars(newest.limit(EVENTS_SHOWN)).all(),
         form=edit,
-        quota_form=quota_form or QuotaForm(None, obj=coupon, unlimited=coupon.total_quantity is None),
+        **{
+            "quota_form": QuotaForm.of(coupon),
+            "pause_form": PauseForm.of(coupon),
+            "resume_form": ResumeForm.of(coupon),
+            **sent,
+        },
+        **_extension(coupon, gate),
     )
+
+
+def _extension(coupon: Coupon, gate: Gate | None) -> dict[str, Any]:
+    """Return the end that the coupon gets if it is resumed now with a later end, and what that does; else nothing."""
+    now = utcnow()
+    taken = taken_by_pause(coupon, now)
+    if not taken:
+        return {}
+    end = coupon.issue_end_at + taken
+    return {"extended_to": end, "extended_effects": sentences(of_end(coupon, gate, end, now))}
 
 
 def _waiting(campaign: Campaign, gates: dict[int, Gate]) -> int | None:
@@ -194,6 +228,10 @@ def _gates(coupons: Sequence[Coupon | CouponRow]) -> dict[int, Gate] | None:
     return {coupon_id: gate for coupon_id, gate in found.items() if gate and gate.opened}
 
 
+def gate_of(coupon: Coupon) -> Gate | None:
+    return (_gates([coupon]) or {}).get(coupon.id)
+
+
 def _rules(policy: Policy) -> tuple[str, int | None, int, int, int]:
     return policy.status, policy.quota, policy.opens_at_ms, policy.closes_at_ms, policy.standby_limit
 
@@ -207,9 +245,16 @@ def phase(coupon: Coupon | CouponRow) -> str:
     return "ended" if state == "closed" else state
 
 
-def _changed(form: FlaskForm, coupon_id: int, fields: dict[str, Any]) -> bool:
+bp.add_app_template_filter(missing_codes)
+
+
+def _changed(form: EditCoupon | QuotaForm, coupon: Coupon, fields: dict[str, Any]) -> bool:
+    """Change the coupon and return whether it could be. Raises NotConfirmed, and then nothing was changed."""
+    if not fields:
+        flash(gettext("Saved."))
+        return True
     try:
-        _change(coupon_id, **fields)
+        _change(coupon.id, look=form.look, agree=confirmed(gate_of(coupon)), **fields)
     except InvalidField as error:
         blame(form, error)
         return False
@@ -217,10 +262,13 @@ def _changed(form: FlaskForm, coupon_id: int, fields: dict[str, Any]) -> bool:
 
 
 def _change(coupon_id: int, **fields: Any) -> None:
-    """Change the coupon and flash the outcome. Raises InvalidField, and then nothing was changed."""
+    saved(lambda: change_coupon(coupon_id, by=operator_id(), **fields))
+
+
+def saved(change: Callable[[], None]) -> None:
+    """Change a coupon and flash the outcome. Raises InvalidField, and then nothing was changed."""
     try:
-        if fields:
-            change_coupon(coupon_id, **fields)
+        change()
     except (redis.RedisError, Refused) as error:
         swallow("change not published", error, "it is committed, and the sweeper publishes it")
         flash(str(SAVED_ONLY))

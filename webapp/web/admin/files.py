@@ -4,22 +4,34 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
-from flask import Response, abort, current_app, flash, request
+import redis
+from flask import Response, abort, current_app, flash, redirect, request
 from flask_babel import LazyString, gettext
 from flask_babel import lazy_gettext as _
+from sqlalchemy import select
 from werkzeug.datastructures import FileStorage
+from werkzeug.wrappers import Response as WerkzeugResponse
 
-from webapp.models import Upload
+from webapp.models import Upload, utcnow
+from webapp.models.uploads import CHECKED, READING, REFUSED
 from webapp.sale import uploads
-from webapp.sale.uploads import Kind
+from webapp.sale.coupons import InvalidField
+from webapp.sale.lists import NotCounted
+from webapp.sale.outcomes import Refused
+from webapp.sale.uploads import KEPT, Kind
+from webapp.stores.sql import db
+from webapp.stores.swallowed import swallow
 from webapp.values.sheets import MOST_BYTES, write_table
+from webapp.web.admin.coupons import SAVED_ONLY
 
+SHOWN_FAULTS = 20
 READ_AT_ONCE = 64 * 1024
 """Bytes that a request reads itself: some thousand lines. For more, a click would wait behind it."""
 SQL_ANSWER_S = "60"
@@ -55,6 +67,15 @@ FAULTS: dict[str, LazyString] = {
     "characters": _("Characters that cannot be in it, such as spaces"),
     "grade": _("The grade is too long, or holds a comma"),
     "key_taken": _("This member key belongs to another address"),
+    "duplicate_pool": _("Stands in a file of this coupon already"),
+    "duplicate_other": _("Is a code of another coupon"),
+    "duplicate_issued": _("Somebody has, or had, this code already"),
+    "given": _("Somebody got this code of another coupon meanwhile; it was left out"),
+    "code_characters": _(
+        "A character that no code can have: a space, a comma, a quotation mark, or no English"
+    ),
+    "formula": _("The first sign (=, +, - or @) would make Excel take it for a formula"),
+    "too_short": _("Too short: a code has 4 characters at least"),
 }
 """What is wrong with a line, by kind."""
 
@@ -66,6 +87,12 @@ def sent_file() -> FileStorage | None:
         flash(gettext("Choose a file."))
         return None
     return found
+
+
+def too_large() -> WerkzeugResponse:
+    """Answer a form whose file is too large to be taken at all."""
+    flash(str(WHY["too_large"]))
+    return redirect(request.path.removesuffix("/upload"), 303)
 
 
 def receive(kind: Kind, coupon_id: int | None, sent: FileStorage, *, by: int | None) -> int:
@@ -99,6 +126,53 @@ def _environment(config: Mapping[str, object]) -> dict[str, str]:
     names = {"DATABASE_URL": "SQLALCHEMY_DATABASE_URI"} | dict(zip(same, same, strict=True))
     ours = {name: str(config[setting]) for name, setting in names.items() if config.get(setting)}
     return os.environ | ours | {"SQL_ANSWER_S": SQL_ANSWER_S}
+
+
+def upload_to_decide(coupon_id: int, kind: str) -> Upload | None:
+    """Return the upload of the address, else the latest one of that kind that waits for a decision."""
+    asked = request.args.get("upload", type=int)
+    waiting = (READING, CHECKED) if asked is None else (READING, CHECKED, REFUSED)
+    mine = (Upload.coupon_id == coupon_id, Upload.kind == kind, Upload.state.in_(waiting))
+    lately = Upload.heard_at > utcnow() - KEPT
+    query = select(Upload).where(*mine, lately if asked is None else Upload.id == asked)
+    found = db.session.scalar(query.order_by(Upload.id.desc()).limit(1))
+    db.session.close()
+    return found
+
+
+def sent_upload(coupon_id: int, kind: str) -> Upload:
+    """Return the upload that the form names, if it is one of this coupon and of that kind; else answer 404."""
+    found = uploads.upload_by_id(request.form.get("upload", 0, type=int))
+    if found is None or (found.coupon_id, found.kind) != (coupon_id, kind):
+        abort(404)
+    return found
+
+
+def shown(upload: Upload | None) -> dict[str, object]:
+    """Return what templates/admin/_upload.html shows of an upload."""
+    return {
+        "upload": upload,
+        "why": why(upload) if upload else "",
+        "faults": list(uploads.faults_of(upload.id, SHOWN_FAULTS)) if upload else [],
+        "fault_words": FAULTS,
+        "broken_off": upload is not None and uploads.has_broken_off(upload),
+    }
+
+
+@contextmanager
+def said(not_told: str) -> Iterator[None]:
+    """Say what comes of an operator's decision about a file; `not_told` is what the log says when Redis is away."""
+    try:
+        yield
+    except InvalidField as error:
+        flash(str(error))
+    except NotCounted:
+        flash(gettext("This file is not there any more, or was not read to its end. Send it once more."))
+    except (redis.RedisError, Refused) as error:
+        swallow(not_told, error, "it is committed, and the sweeper tells Redis")
+        flash(str(SAVED_ONLY))
+    else:
+        flash(gettext("Saved."))
 
 
 def why(upload: Upload) -> str:

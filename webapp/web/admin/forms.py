@@ -7,7 +7,15 @@ from typing import Any
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _
 from flask_wtf import FlaskForm
-from wtforms import BooleanField, DateTimeLocalField, HiddenField, IntegerField, SelectField, StringField
+from wtforms import (
+    BooleanField,
+    DateTimeLocalField,
+    Field,
+    HiddenField,
+    IntegerField,
+    SelectField,
+    StringField,
+)
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import DataRequired, InputRequired, Length, ValidationError
 from wtforms.widgets import TextInput
@@ -21,9 +29,10 @@ from webapp.models import (
     TITLE_LENGTH,
     WORDS,
     Coupon,
+    CouponRow,
     utcnow,
 )
-from webapp.sale.coupons import TERMS
+from webapp.sale.coupons import TERMS, InvalidField
 from webapp.sale.submissions import Sent, new_token
 from webapp.values.amounts import MOST, read_amount
 from webapp.values.moments import read_moment, write_moment
@@ -146,7 +155,7 @@ class CouponForm(FlaskForm):  # type: ignore[misc]
 
     def typed(self) -> dict[str, str]:
         """Return the texts of the fields, to be compared with those that the page showed."""
-        texts = {name: str(self[name]._value()) for name in TERMS if name != "benefit"}
+        texts = {name: _typed_in(self[name]) for name in TERMS if name != "benefit"}
         texts["benefit"] = str(self.benefit.data)
         return texts | ({"total_quantity": UNLIMITED} if self.unlimited.data else {})
 
@@ -181,13 +190,13 @@ class EditCoupon(CouponForm):
 
     shown = HiddenField()
 
-    def __init__(self, coupon: Coupon, *, sent: bool = False) -> None:
+    def __init__(self, coupon: Coupon | CouponRow, *, sent: bool = False) -> None:
         # If another form of the page was sent, its fields are not those of this form.
         options = {} if sent else {"formdata": None}
         super().__init__(obj=coupon, unlimited=coupon.total_quantity is None, **options)
         self.before: dict[str, Any] = (EditCoupon(coupon) if sent else self).typed()
         # The hidden copy is older than the row if another operator has changed that meanwhile.
-        shown = _object(self.shown.data)
+        shown = seen_texts(self.shown.data)
         self.before |= {name: shown[name] for name in TERMS if name in shown}
         self.shown.data = json.dumps(self.before)
 
@@ -196,8 +205,20 @@ class EditCoupon(CouponForm):
         typed = self.typed()
         return {name: value for name, value in self.terms().items() if typed[name] != self.before[name]}
 
+    def look(self, row: CouponRow) -> None:
+        """Raise InvalidField when another operator has changed a field since, which this one changes, too.
+
+        Sent once more, this one's text stands: the operator has read the other's.
+        """
+        now = EditCoupon(row).typed()
+        for name, wanted in self.changed().items():
+            if now[name] != self.before[name] and getattr(row, name) != wanted:
+                self.before[name] = now[name]
+                self.shown.data = json.dumps(self.before)
+                raise overtaken(name, now[name])
+
     def validate_issue_start_at(self, field: KoreanTime) -> None:
-        if field._value() != self.before[field.name]:
+        if _typed_in(field) != self.before[field.name]:
             super().validate_issue_start_at(field)
 
     def explain(self, *, promised: bool, opened: bool) -> None:
@@ -220,6 +241,19 @@ class EditCoupon(CouponForm):
 class QuotaForm(FlaskForm):  # type: ignore[misc]
     total_quantity = WholeNumber(_("Quota"), id="quota", validators=[either_number_or_unlimited])
     unlimited = BooleanField(_("Unlimited"), id="quota-unlimited")
+    shown_quota = HiddenField()
+
+    @classmethod
+    def of(cls, coupon: Coupon) -> "QuotaForm":
+        quota = coupon.total_quantity
+        return cls(None, obj=coupon, unlimited=quota is None, data={"shown_quota": quota_text(quota)})
+
+    def look(self, row: CouponRow) -> None:
+        """Raise InvalidField when another operator has changed the quota since. Sent once more, this one's stands."""
+        now, shown = quota_text(row.total_quantity), self.shown_quota.data
+        self.shown_quota.data = now
+        if shown and now not in (shown, quota_text(self.total_quantity.data)):
+            raise overtaken("total_quantity", now)
 
 
 class ReasonForm(FlaskForm):  # type: ignore[misc]
@@ -230,6 +264,28 @@ class ReasonForm(FlaskForm):  # type: ignore[misc]
             DataRequired(_("Give a reason.")),
             Length(max=REASON_LENGTH, message=_("This is too long.")),
         ],
+    )
+
+
+def _typed_in(field: Field) -> str:
+    """Return the text of a field; of a time the one that we would write, because browsers leave out noughts of it."""
+    is_time = isinstance(field, KoreanTime) and field.data is not None
+    return shown_moment(field.data) if is_time else str(field._value())
+
+
+def quota_text(quota: int | None) -> str:
+    return UNLIMITED if quota is None else str(quota)
+
+
+def overtaken(name: str, now: str) -> InvalidField:
+    """Return what the second of two operators reads: `now` is the text that the first has put into the field."""
+    text = gettext("Unlimited") if now == UNLIMITED else now.replace("T", " ") or "–"
+    return InvalidField(
+        name,
+        _(
+            "Another operator has changed this meanwhile, to: %(now)s. Save once more to put yours in its place.",
+            now=text,
+        ),
     )
 
 

@@ -4,27 +4,20 @@ from collections.abc import Callable
 from typing import Any
 
 import redis
-from flask import Response, abort, flash, redirect, render_template, request, url_for
-from flask_babel import gettext
-from sqlalchemy import select
+from flask import Response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from webapp.line.line import Line
-from webapp.models import DRAFT, EVERYBODY, Coupon, Upload, utcnow
-from webapp.models.uploads import CHECKED, READING, REFUSED
-from webapp.sale import lists, uploads
+from webapp.models import DRAFT, EVERYBODY, Coupon
+from webapp.sale import lists
 from webapp.sale.audience import PEOPLE
 from webapp.sale.coupons import InvalidField
-from webapp.sale.lists import NotCounted
 from webapp.sale.members import members_are_whole
-from webapp.sale.outcomes import Refused
 from webapp.sale.people_file import PEOPLE_FILE
-from webapp.sale.uploads import KEPT
 from webapp.stores.script_redis import line_redis
-from webapp.stores.sql import db
 from webapp.stores.swallowed import swallow
 from webapp.web.admin import files
-from webapp.web.admin.coupons import COUPON, SAVED_ONLY, asked_coupon, operator_id
+from webapp.web.admin.coupons import COUPON, asked_coupon, operator_id
 from webapp.web.admin.guard import UPLOADS, bp
 
 PAGE = f"{COUPON}/people"
@@ -35,18 +28,14 @@ MOST_TYPED = 300
 @bp.get(PAGE)
 def people(coupon_id: int) -> str:
     coupon = asked_coupon(coupon_id)
-    upload = _upload_to_decide(coupon_id)
+    upload = files.upload_to_decide(coupon_id, PEOPLE)
     typed = request.args.get("q", "").strip()[:MOST_TYPED]
     return render_template(
         "admin/people.html",
         coupon=coupon,
         counting=lists.counting(coupon_id),
         known=_known(coupon),
-        upload=upload,
-        why=files.why(upload) if upload else "",
-        faults=list(uploads.faults_of(upload.id, SHOWN_FAULTS)) if upload else [],
-        fault_words=files.FAULTS,
-        broken_off=upload is not None and uploads.has_broken_off(upload),
+        **files.shown(upload),
         typed=typed,
         found=_found(coupon_id, typed),
     )
@@ -73,8 +62,7 @@ def upload_people(coupon_id: int) -> WerkzeugResponse:
 
 @bp.post(f"{PAGE}/count")
 def count_people(coupon_id: int) -> WerkzeugResponse:
-    upload_id, replace = request.form.get("upload", 0, type=int), "replace" in request.form
-    _uploaded(coupon_id, upload_id)
+    upload_id, replace = files.sent_upload(coupon_id, PEOPLE).id, "replace" in request.form
     return _decided(
         coupon_id,
         lambda version, by: lists.count_people(upload_id, replace=replace, by=by, seen_version=version),
@@ -83,8 +71,7 @@ def count_people(coupon_id: int) -> WerkzeugResponse:
 
 @bp.post(f"{PAGE}/withdraw")
 def withdraw_people(coupon_id: int) -> WerkzeugResponse:
-    upload_id = request.form.get("upload", 0, type=int)
-    _uploaded(coupon_id, upload_id)
+    upload_id = files.sent_upload(coupon_id, PEOPLE).id
     return _decided(
         coupon_id, lambda version, by: lists.withdraw_upload(upload_id, by=by, seen_version=version)
     )
@@ -110,12 +97,7 @@ def lines_of_people(coupon_id: int, upload_id: int) -> Response:
     return files.faults_file(upload_id, coupon_id)
 
 
-def _too_large() -> WerkzeugResponse:
-    flash(str(files.WHY["too_large"]))
-    return redirect(request.path.removesuffix("/upload"), 303)
-
-
-UPLOADS["admin.upload_people"] = _too_large
+UPLOADS["admin.upload_people"] = files.too_large
 
 
 def _decided(
@@ -124,42 +106,13 @@ def _decided(
     """Take a decision of the operator, and say what came of it."""
     coupon = asked_coupon(coupon_id)
     version = request.form.get("version", type=int)
-    try:
+    with files.said("list not told"):
         decide(coupon.audience_version if version is None else version, operator_id())
-    except InvalidField as error:
-        flash(str(error))
-    except NotCounted:
-        flash(gettext("This file is not there any more, or was not read to its end. Send it once more."))
-    except (redis.RedisError, Refused) as error:
-        swallow("list not told", error, "it is committed, and the sweeper tells Redis")
-        flash(str(SAVED_ONLY))
-    else:
-        flash(gettext("Saved."))
     return _back(coupon_id, **query)
 
 
 def _back(coupon_id: int, **query: Any) -> WerkzeugResponse:
     return redirect(url_for("admin.people", coupon_id=coupon_id, **query), 303)
-
-
-def _uploaded(coupon_id: int, upload_id: int) -> Upload:
-    """Return the upload if it is one of this coupon's lists."""
-    found = uploads.upload_by_id(upload_id)
-    if found is None or (found.coupon_id, found.kind) != (coupon_id, PEOPLE):
-        abort(404)
-    return found
-
-
-def _upload_to_decide(coupon_id: int) -> Upload | None:
-    """Return the upload of the address, else the latest one that waits for a decision."""
-    asked = request.args.get("upload", type=int)
-    waiting = (READING, CHECKED) if asked is None else (READING, CHECKED, REFUSED)
-    mine = (Upload.coupon_id == coupon_id, Upload.kind == PEOPLE, Upload.state.in_(waiting))
-    lately = Upload.heard_at > utcnow() - KEPT
-    query = select(Upload).where(*mine, lately if asked is None else Upload.id == asked)
-    found = db.session.scalar(query.order_by(Upload.id.desc()).limit(1))
-    db.session.close()
-    return found
 
 
 def _known(coupon: Coupon) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""RQ's dashboard under /admin/rq/, for operators (see `webapp.web.admin.guard.operators_only`), with its holes closed.
+"""RQ's dashboard under /admin/rq/, for owners (see `webapp.web.admin.guard.colleagues_only`), with its holes closed.
 
 The dashboard has no guard of its own. It changes state on GET, unpickles data from Redis, prints texts of jobs
 unescaped, and makes its own connections. Here it reads JSON only, its writes need a page of ours, and its texts are
@@ -9,8 +9,10 @@ import re
 import secrets
 from typing import Any
 
-from flask import Flask, Response, abort, request
+from flask import Flask, Response, abort, request, url_for
+from flask_babel import get_locale, gettext
 from flask_wtf.csrf import generate_csrf
+from markupsafe import Markup
 from redis.exceptions import ResponseError
 from rq import Queue, Worker
 from rq.exceptions import DeserializationError, InvalidJobOperation, NoSuchJobError, TimeoutFormatError
@@ -146,17 +148,28 @@ def _sensible(arguments: dict[str, Any]) -> bool:
 
 
 def _harden(response: Response) -> Response:
-    """Have the page's templates escape texts, let only the page's own scripts run, and give them the CSRF token."""
+    """Have the page's templates escape texts, let only the page's own scripts run, and give them the CSRF token.
+
+    A link leads back to the console.
+    """
     if response.mimetype != "text/html" or response.direct_passthrough:
         return response
     nonce = secrets.token_urlsafe(16)
-    page = _RAW_OUTPUT.sub("<%-", response.get_data(as_text=True))
+    page = _RAW_OUTPUT.sub("<%-", response.get_data(as_text=True)).replace(
+        "<body>", f"<body>{_way_back()}", 1
+    )
     response.set_data(_SCRIPT_TAG.sub(f'<script nonce="{nonce}"', page))
     response.headers["Content-Security-Policy"] = _content_security_policy(nonce)
     response.set_cookie(
         CSRF_COOKIE, generate_csrf(), path=URL_PREFIX, samesite="Strict", secure=request.is_secure
     )
     return response
+
+
+def _way_back() -> Markup:
+    """Return the link to the console that the dashboard itself does not have."""
+    link = '<nav class="container" lang="{}"><a class="d-inline-block py-3" href="{}">{}</a></nav>'
+    return Markup(link).format(get_locale(), url_for("admin.index"), gettext("Back to the console"))
 
 
 def _content_security_policy(nonce: str) -> str:

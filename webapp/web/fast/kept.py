@@ -14,7 +14,7 @@ class PageKey(NamedTuple):
     """All that a page before the start depends on; the language is the chosen one, never a header as it came."""
 
     coupon_id: int
-    for_operator: bool
+    role: str
     language: str
     secure: bool
 

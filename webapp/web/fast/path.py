@@ -25,6 +25,7 @@ from werkzeug.utils import redirect
 from webapp.accounts.sessions import EndedSessions
 from webapp.sale import claims
 from webapp.sale.outcomes import Refused
+from webapp.sale.turnout import Turnout
 from webapp.web.errors import STORE_FAILED
 from webapp.web.fast.kept import Kept, Page, PageKey
 from webapp.web.fast.requests import (
@@ -44,9 +45,13 @@ from webapp.web.hosts import Hosts
 from webapp.web.pages.tickets import (
     SHOWN_REFUSALS,
     STATUS_FRESH_S,
+    WITHOUT_RECEIPT,
     claimed_next_ms,
+    count_refused,
+    count_ticket_poll,
     is_worth_more,
     kept_status,
+    polled_status,
     refusal_receipt,
     ticket_json,
     ticket_next_ms,
@@ -75,6 +80,7 @@ class FastPath:
         self.app, self.plain = app, app.wsgi_app
         self.hosts: Hosts = app.extensions["hosts"]
         self.ended: EndedSessions = app.extensions["ended_sessions"]
+        self.turnout: Turnout = app.extensions["turnout"]
         self.sessions = Sessions(app)
         self.pages: Kept[PageKey, Page] = Kept()
         self.redirects: Kept[tuple[int, str | None, bool], RawAnswer] = Kept()
@@ -143,6 +149,7 @@ class FastPath:
         try:
             ticket = claims.claim(coupon_id, user_id)
         except Refused as refused:
+            count_refused(self.turnout, coupon_id, refused, environ)
             if refused.code not in SHOWN_REFUSALS:
                 raise
             return self._refusal(coupon_id, refused, environ)
@@ -156,11 +163,13 @@ class FastPath:
         ticket = claims.standing(coupon_id, user_id)
         if is_worth_more(environ.get("HTTP_X_TICKET_RECEIPT", ""), ticket):
             raise PassedOn("with a receipt")
-        return _private(ticket_json(coupon_id, user_id, ticket, ticket_next_ms(coupon_id, ticket)), environ)
+        next_ms = ticket_next_ms(coupon_id, ticket)
+        count_ticket_poll(self.turnout, coupon_id, next_ms)
+        return _private(ticket_json(coupon_id, user_id, ticket, next_ms), environ)
 
     def _serving(self, coupon_id: int, environ: WSGIEnvironment) -> RawAnswer:
         self.ended.be_ready()
-        body = kept_status(coupon_id).body
+        body = polled_status(self.turnout, coupon_id).body
         own = [("Content-Type", "application/json"), ("Cache-Control", "public, max-age=1")]
         common = common_headers(is_secure(environ)).items()
         others = [(name, value) for name, value in common if name != "Cache-Control"]
@@ -174,8 +183,7 @@ class FastPath:
         serving = kept_status(coupon_id).status
         if serving.state != "scheduled" or not serving.untouched:
             raise PassedOn("not before the start")
-        operator = session.visitor.is_operator
-        key = PageKey(coupon_id, operator, language_of(environ), is_secure(environ))
+        key = PageKey(coupon_id, session.visitor.role, language_of(environ), is_secure(environ))
         if key not in self.pages and self.first.acquire(timeout=FIRST_WAIT_S):
             # All come at once: one makes the page, the others wait for it.
             try:
@@ -205,7 +213,7 @@ class FastPath:
     def _refusal(self, coupon_id: int, refused: Refused, environ: WSGIEnvironment) -> RawAnswer:
         receipt = refusal_receipt(refused)
         if wants_json(environ):
-            if receipt is None and refused.code != "not_eligible":
+            if receipt is None and refused.code not in WITHOUT_RECEIPT:
                 raise PassedOn(refused.code)
             return self._same_refusal(refused.code, receipt, environ)
         if receipt:

@@ -45,6 +45,7 @@ from webapp.values.emails import EMAIL_LENGTH, normalised_email
 from webapp.values.texts import one_line
 from webapp.web.addresses import safe_next
 from webapp.web.errors import problem, status_of, wants_json
+from webapp.web.rights import home_of
 
 bp = Blueprint("accounts", __name__)
 
@@ -134,11 +135,11 @@ def register() -> str | WerkzeugResponse:
         db.session.rollback()
         # The address is taken, perhaps by the first click of this very form.
         if made := _made_by(form):
-            return _enter(made)
+            return _entered(made)
         form.email.errors = [gettext("This e-mail address has an account already. Sign in instead.")]
         return _refused(REGISTER, form, "email_taken")
     tell_account(user_id)
-    return _enter(user)
+    return _entered(user)
 
 
 @bp.route("/login", methods=["GET", "POST"], endpoint="login")
@@ -165,7 +166,7 @@ def sign_in() -> str | WerkzeugResponse:
     if user.blocked_at is not None:
         form.email.errors = [gettext("This account is blocked. Please ask our support.")]
         return _refused(SIGN_IN, form, "forbidden")
-    return _enter(user)
+    return _entered(user)
 
 
 @bp.post("/logout")
@@ -215,16 +216,21 @@ def _account(email: str) -> User | None:
     return user
 
 
-def _enter(user: User) -> WerkzeugResponse:
+def enter(user: User) -> None:
     """Begin a new session, with a CSRF secret that nobody knew before."""
     session.clear()
     g.pop("csrf_token", None)
     generate_csrf()
     session.permanent = True
     login_user(visitor_of(user))
+
+
+def _entered(user: User) -> WerkzeugResponse:
+    """Let somebody in, and lead them to where they came from, else to where their role begins."""
+    enter(user)
     if wants_json():
         return jsonify(id=user.id, email=user.email, name=user.name)
-    return redirect(safe_next(request.args.get("next")), 303)
+    return redirect(safe_next(request.args.get("next"), home_of(user.role)), 303)
 
 
 def _held_up(template: str, form: FlaskForm, words: str, wait_s: int) -> Response:

@@ -17,7 +17,7 @@ from webapp.sale.content import content_of, said_in
 from webapp.sale.coupons import coupon_by_id
 from webapp.sale.held import Held
 from webapp.sale.outcomes import LineStatus, Refused, Ticket
-from webapp.sale.records import state_at
+from webapp.sale.records import most_issued, state_at
 from webapp.sale.waves import Place, place_of, places_of, wave_held
 from webapp.stores.sql import db
 from webapp.web.addresses import COUPON, safe_next
@@ -28,7 +28,9 @@ from webapp.web.security import cookie_name
 bp = Blueprint("coupons", __name__)
 SHOWN_AFTER_END = timedelta(days=30)
 MOST_SHOWN = 100
-NOTICES = frozenset({"not_open", "already", "bad_csrf", "not_eligible"})
+PAUSED_REFRESH_S = 15
+"""How often a page without JavaScript looks whether a pause is over, or says something else."""
+NOTICES = frozenset({"not_open", "already", "bad_csrf", "not_eligible", "other_wave"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,12 +131,11 @@ def _listed() -> dict[str, list[Offer]]:
     # This server's clock decides only the place in the list. Redis's clock decides every claim.
     now, end, start = utcnow(), Coupon.issue_end_at, Coupon.issue_start_at
     closed, over, begun = Coupon.status == CLOSED, end <= now, start <= now
-    gone = and_(Coupon.total_quantity.is_not(None), Coupon.issued_quantity >= Coupon.total_quantity)
-    ended = or_(closed, over, and_(begun, gone))
+    ended = or_(closed, over, and_(begun, Coupon.sold_out))
     queries = {
         "ended": _shown(ended, end > now - SHOWN_AFTER_END).order_by(end.desc()).limit(MOST_SHOWN),
         "coming": _shown(~closed, ~begun).order_by(start).limit(MOST_SHOWN),
-        "open": _shown(~closed, begun, ~over, ~gone).order_by(end),
+        "open": _shown(~closed, begun, ~over, ~Coupon.sold_out).order_by(end),
     }
     found = {
         name: db.session.scalars(query.order_by(Coupon.id.desc())).all() for name, query in queries.items()
@@ -175,7 +176,7 @@ def offer_of(
     coupon: Coupon, state: str, issued: int, *, preview: bool = False, place: Place | None = None
 ) -> Offer:
     """Return a coupon as people see it in that state of its line."""
-    quota = coupon.total_quantity
+    quota = most_issued(coupon)
     return Offer(
         id=coupon.id,
         **worth_of(coupon),
@@ -200,6 +201,8 @@ def _refresh_s(ticket: Ticket | None, serving: LineStatus) -> int | None:
     """Return after how many seconds a page without JavaScript loads itself again, None for never."""
     if ticket is not None and ticket.state == "waiting":
         return 5
+    if serving.state == "paused":
+        return PAUSED_REFRESH_S
     if serving.state == "scheduled":
         return min(30, max(1, (serving.opens_at_ms - serving.now_ms) // 1000 + 1))
     return None

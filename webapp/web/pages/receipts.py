@@ -1,5 +1,7 @@
 """Receipts to read, print and verify: when a claim arrived, and how it was decided."""
 
+from datetime import datetime
+
 from flask import Blueprint, current_app, jsonify, redirect, render_template, request, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response
@@ -8,11 +10,13 @@ from webapp.models import DRAFT, Coupon
 from webapp.sale import claims, held, receipts
 from webapp.sale.coupons import coupon_by_id
 from webapp.sale.held import Held
-from webapp.sale.outcomes import Refused, Ticket
+from webapp.sale.outcomes import LineStatus, Refused, Ticket
+from webapp.sale.pause_history import Pause, pauses_between
 from webapp.sale.receipts import Receipt, Refusal
 from webapp.web.addresses import COUPON
 from webapp.web.errors import Unauthenticated, wants_json
 from webapp.web.pages.tickets import presented_refusal, receipt_for
+from webapp.web.presenting import moment
 
 bp = Blueprint("receipts", __name__)
 
@@ -43,17 +47,33 @@ def show(coupon_id: int) -> str | tuple[str, int] | Response:
 
 def _receipt(coupon: Coupon, ticket: Ticket, own: Held | None) -> str:
     last_issued = held.last_issued(coupon.id)
+    line = claims.line_status(coupon.id)
+    arrived_ms = claims.arrival(coupon.id, ticket.number) if ticket.number else None
     return render_template(
         "receipts/show.html",
         coupon=coupon,
         ticket=ticket,
         held=own,
-        line=claims.line_status(coupon.id),
-        arrived_ms=claims.arrival(coupon.id, ticket.number) if ticket.number else None,
+        line=line,
+        arrived_ms=arrived_ms,
+        pauses=_pauses(coupon.id, arrived_ms, _decided_at(line, own)),
         last_issued=last_issued,
         last_arrived_ms=claims.arrival(coupon.id, last_issued) if last_issued else None,
         receipt=receipt_for(coupon.id, current_user.id, ticket),
     )
+
+
+def _pauses(coupon_id: int, arrived_ms: int | None, until: datetime) -> list[Pause]:
+    """Return the pauses since the number was given; of one without its time only the pause that lasts."""
+    since = moment(arrived_ms) if arrived_ms is not None else until
+    return pauses_between(coupon_id, since, until)
+
+
+def _decided_at(line: LineStatus, own: Held | None) -> datetime:
+    """Return when the coupon was issued, or when the last one had gone, or now."""
+    if own:
+        return own.issued_at
+    return moment(line.sold_out_at_ms or line.now_ms)
 
 
 def _no_receipt(coupon: Coupon) -> tuple[str, int]:

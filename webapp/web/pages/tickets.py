@@ -3,6 +3,7 @@
 import json
 import time
 from typing import NamedTuple
+from wsgiref.types import WSGIEnvironment
 
 from flask import Blueprint, Response, current_app, redirect, request, url_for
 from flask_login import current_user
@@ -12,8 +13,10 @@ from webapp.sale import claims, receipts
 from webapp.sale.outcomes import LineStatus, Refused, Ticket
 from webapp.sale.pauses import NEAR_MS, SLOW_MS, next_ms
 from webapp.sale.receipts import Receipt, Refusal
+from webapp.sale.turnout import Turnout, turnout
 from webapp.web.addresses import COUPON
 from webapp.web.errors import Unauthenticated, problem, wants_json
+from webapp.web.pause_words import pause_json
 from webapp.web.security import csrf
 
 bp = Blueprint("tickets", __name__)
@@ -26,19 +29,23 @@ STILL_MS = {"scheduled": 4000, "sold_out": SLOW_MS, "closed": AFTER_END_MS}
 """When to ask again while nothing moves and crowds look on. Before the start the answers set the countdown."""
 PACE_MS = 3000
 """The time over which the pace of a line is measured."""
-SHOWN_REFUSALS = frozenset({"not_open", "closed", "sold_out", "not_eligible"})
+WITHOUT_RECEIPT = frozenset({"not_eligible", "other_wave"})
+"""The refusals of a person: they prove nothing of a line, and say the same to everybody."""
+SHOWN_REFUSALS = frozenset({"not_open", "closed", "sold_out", *WITHOUT_RECEIPT})
 
 
 class KeptStatus(NamedTuple):
     """The public numbers of a line, and the answer with them, good until `fresh_until` of time.monotonic().
 
-    `lately` holds the readings of this process in the last PACE_MS, the oldest first: (now_ms, "now serving").
+    `next_ms` says in how many ms a page without a ticket asks again. `lately` holds the readings of this process in the
+    last PACE_MS, the oldest first: (now_ms, "now serving").
     """
 
     fresh_until: float
     status: LineStatus
     body: bytes
     lately: tuple[tuple[int, int], ...]
+    next_ms: int = NEAR_MS
 
     @property
     def pace(self) -> float:
@@ -47,6 +54,8 @@ class KeptStatus(NamedTuple):
         return (last - first) / (last_ms - first_ms) if last_ms > first_ms else 0.0
 
 
+COUNTED = "firstcome.counted"
+"""Where a request says that its refusal was counted."""
 _kept_statuses: dict[int, KeptStatus] = {}
 
 
@@ -64,6 +73,7 @@ def claim(coupon_id: int) -> WerkzeugResponse:
     try:
         ticket = claims.claim(coupon_id, current_user.id)
     except Refused as refused:
+        count_refused(turnout(), coupon_id, refused, request.environ)
         # The coupon's page explains these; an unknown coupon or a busy store has a page of its own.
         if refused.code not in SHOWN_REFUSALS:
             raise
@@ -81,13 +91,15 @@ def ticket(coupon_id: int) -> Response:
     if not current_user.is_authenticated:
         raise Unauthenticated
     ticket = ticket_of(coupon_id, current_user.id)
-    return _private(ticket_json(coupon_id, current_user.id, ticket, ticket_next_ms(coupon_id, ticket)))
+    next_ms = ticket_next_ms(coupon_id, ticket)
+    count_ticket_poll(turnout(), coupon_id, next_ms)
+    return _private(ticket_json(coupon_id, current_user.id, ticket, next_ms))
 
 
 @bp.get(f"/coupons/{COUPON}/serving")
 def serving(coupon_id: int) -> Response:
     """Answer with the public numbers, at most STATUS_FRESH_S old, the same for everyone."""
-    body = kept_status(coupon_id).body
+    body = polled_status(turnout(), coupon_id).body
     return Response(body, content_type="application/json", headers={"Cache-Control": "public, max-age=1"})
 
 
@@ -97,11 +109,30 @@ def kept_status(coupon_id: int) -> KeptStatus:
     kept = _kept_statuses.get(coupon_id)
     if kept is None or now >= kept.fresh_until:
         serving = claims.line_status(coupon_id)
-        lately = _lately(kept, serving)
+        next_ms, lately = _serving_next_ms(serving), _lately(kept, serving)
         kept = _kept_statuses[coupon_id] = KeptStatus(
-            now + STATUS_FRESH_S, serving, line_status_json(serving), lately
+            now + STATUS_FRESH_S, serving, line_status_json(serving, next_ms), lately, next_ms
         )
     return kept
+
+
+def polled_status(counted: Turnout, coupon_id: int) -> KeptStatus:
+    """Return the same to a page that polls, and count the poll. Raises as `kept_status` does."""
+    kept = kept_status(coupon_id)
+    counted.polled(coupon_id, kept.next_ms)
+    return kept
+
+
+def count_ticket_poll(counted: Turnout, coupon_id: int, next_ms: int) -> None:
+    kept = _kept_statuses.get(coupon_id)
+    counted.asked_for_ticket(coupon_id, next_ms, kept.next_ms if kept else None)
+
+
+def count_refused(counted: Turnout, coupon_id: int, refused: Refused, environ: WSGIEnvironment) -> None:
+    """Count a click without a number, once: what the fast path has counted may come here again, for the words."""
+    if refused.code != "not_found" and COUNTED not in environ:
+        environ[COUNTED] = True
+        counted.refused(coupon_id, refused.code)
 
 
 def _lately(kept: KeptStatus | None, serving: LineStatus) -> tuple[tuple[int, int], ...]:
@@ -184,7 +215,7 @@ def ticket_json(coupon_id: int, user_id: int, ticket: Ticket, next_ms: int) -> b
     return json.dumps(body).encode()
 
 
-def line_status_json(serving: LineStatus) -> bytes:
+def line_status_json(serving: LineStatus, next_ms: int) -> bytes:
     body = {
         "state": serving.state,
         "serving": serving.now_serving,
@@ -195,7 +226,8 @@ def line_status_json(serving: LineStatus) -> bytes:
         "now_ms": serving.now_ms,
         "opens_at_ms": serving.opens_at_ms,
         "closes_at_ms": serving.closes_at_ms,
-        "next_ms": _serving_next_ms(serving),
+        "next_ms": next_ms,
+        "pause": pause_json(serving),
     }
     return json.dumps(body).encode()
 
