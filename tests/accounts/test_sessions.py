@@ -383,6 +383,22 @@ def test_nobody_waits_for_a_redis_of_which_another_heard_that_it_is_dead(app, mo
         known.has_ended(1, 0)
 
 
+def test_nobody_waits_for_a_reading_of_which_another_heard_that_it_is_late(app, monkeypatch):
+    known, go_on = ended_sessions(), threading.Event()
+    monkeypatch.setattr(known, "_read", lambda **_: go_on.wait(30))
+    monkeypatch.setattr(sessions, "NEWS_S", 0.05)
+    with pytest.raises(sessions.CannotKnow):
+        known.has_ended(1, 0)
+    monkeypatch.setattr(sessions, "NEWS_S", 20)
+    began = time.monotonic()
+    with pytest.raises(sessions.CannotKnow):
+        known.has_ended(1, 0)
+    assert time.monotonic() - began < 10
+    go_on.set()
+    assert wait_until(lambda: not known.failing, wait_s=10)
+    assert not known.has_ended(1, 0)
+
+
 def test_a_process_that_nobody_asks_stops_reading(app, monkeypatch):
     known = ended_sessions()
     known.has_ended(1, 0)

@@ -3,17 +3,23 @@
 import http.client
 import time
 from contextlib import ExitStack, closing
+from functools import partial
 
 import pytest
 
 from deploy.processes import wait_until
 from tests.builders import session_cookie
-from webapp.accounts.sessions import end_sessions
+from webapp.accounts.sessions import FILLING, end_sessions
 from webapp.stores.script_redis import line_redis
 
 CONNECTIONS = 12
 """Of one thief, over both processes."""
 WITHIN_S = 1.0
+PROMPT_S = 2.5
+"""How long anybody waits for an answer at most, whichever store is slow."""
+SLOW_S = 0.1
+"""A delay of each packet of SQL."""
+PAGE = "text/html,*/*"
 ENDED = {"claim": 401, "ticket": 401, "receipt": 401, "wallet": 401}
 
 
@@ -26,25 +32,21 @@ class Thief:
         self.headers = {"Cookie": f"session={cookie}", "X-CSRFToken": token, "Accept": "application/json"}
 
     def answers(self) -> dict[str, int]:
-        page = f"/coupons/{self.coupon}"
-        return {
-            "claim": self._ask("POST", f"{page}/claim"),
-            "ticket": self._ask("GET", f"{page}/ticket"),
-            "receipt": self._ask("GET", f"{page}/receipt"),
-            "wallet": self._ask("GET", "/wallet"),
-        }
+        return {what: self.asks(what) for what in ENDED}
 
-    def shows_who_it_is(self) -> bool:
+    def asks(self, what: str, accept: str = "application/json") -> int:
+        """Return the status of the answer to "claim", "ticket", "receipt" or "wallet"."""
+        path = "/wallet" if what == "wallet" else f"/coupons/{self.coupon}/{what}"
         self.connection.request(
-            "GET", f"/coupons/{self.coupon}", headers=self.headers | {"Accept": "text/html,*/*"}
+            "POST" if what == "claim" else "GET", path, headers=self.headers | {"Accept": accept}
         )
-        return b'action="/logout"' in self.connection.getresponse().read()
-
-    def _ask(self, method: str, path: str) -> int:
-        self.connection.request(method, path, headers=self.headers)
         response = self.connection.getresponse()
         response.read()
         return response.status
+
+    def shows_who_it_is(self) -> bool:
+        self.connection.request("GET", f"/coupons/{self.coupon}", headers=self.headers | {"Accept": PAGE})
+        return b'action="/logout"' in self.connection.getresponse().read()
 
 
 @pytest.fixture
@@ -106,6 +108,29 @@ def test_17_who_cannot_know_says_busy(thieves):
         assert thief.answers() == ENDED | {"claim": 503, "ticket": 503}, "of the others SQL knows"
     site.redis_proxy.heal()
     assert wait_until(lambda: all_refused(copies), wait_s=10)
+
+
+@pytest.mark.quick
+def test_17_nobody_waits_for_a_process_that_is_slow_to_tell_redis_who_ended(thieves):
+    site, _user, copies = thieves(proxied=True)
+    site.sql_proxy.delay_s = SLOW_S
+    line_redis().flushall()
+    line_redis().set(FILLING, "by a process that is slow", px=60_000)
+    clicks = [
+        partial(thief.asks, "claim", accept) for thief in copies for accept in (PAGE, "application/json")
+    ]
+    waited = [timed(click) for click in clicks]
+    assert max(took_s for _, took_s in waited) < PROMPT_S, waited
+    assert {status for status, _ in waited} == {503}
+    line_redis().delete(FILLING)
+    site.sql_proxy.heal()
+    assert wait_until(lambda: copies[0].asks("claim") == 200, wait_s=10)
+
+
+def timed(ask):
+    """Return the answer, and how many seconds it took."""
+    began = time.monotonic()
+    return ask(), time.monotonic() - began
 
 
 def test_17_control_nobody_looks_whether_it_ended(thieves):

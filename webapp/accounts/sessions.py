@@ -42,8 +42,11 @@ READ_EACH_S, GOOD_S = 0.25, 0.75
 """How often a process reads the new entries, and for how long a reading is good."""
 ASKED_S = 15
 """How long after the last request a process goes on reading; open pages ask more often."""
-NEWS_S = 5.0
-"""The longest wait for a reading; a dead store is noticed sooner."""
+NEWS_S = 1.2
+"""The longest wait of a request for a reading: with what follows it, the answer comes within 2.5 s. A dead store is
+noticed sooner."""
+FILLED_S = 5.0
+"""How long a reading waits for the process that fills the set."""
 ANEW_S = 3600
 """How often a process reads the whole set, and so forgets entries that are not kept any more."""
 PAGE = 500
@@ -86,7 +89,10 @@ class EndedSessions:
         self.told_until: datetime | None = None
 
     def has_ended(self, user_id: int, session_epoch: int) -> bool:
-        """Say whether a session of that epoch has ended, from memory. Raises CannotKnow after NEWS_S at most."""
+        """Say whether a session of that epoch has ended, from memory. Raises CannotKnow after NEWS_S at most.
+
+        Only the first who ask wait for a reading that is late: until it has come, the others hear at once.
+        """
         now = self.asked_at = time.monotonic()
         if now >= self.good_until:
             self._wait_for_news()
@@ -125,12 +131,14 @@ class EndedSessions:
                 return
             self._begin_to_read()
             if self.failing:
-                raise CannotKnow  # the last reading failed just now, so this request does not wait for another
+                raise CannotKnow  # the last reading failed just now, or is late: nobody waits for the same again
             news = self.news
         try:
             known = news.result(NEWS_S)
         except NotInTime:
             known = False
+            with self.turn:
+                self.failing = self.failing or self.news is news
         if not known:
             raise CannotKnow
 
@@ -175,7 +183,7 @@ class EndedSessions:
     def _read(self, *, anew: bool) -> None:
         """Read the new entries page by page; or all into a new memory, for `anew` or when the set began anew."""
         life, score, count_from = ("", "0", {}) if anew else (self.life, self.score, self.count_from)
-        more, until = True, time.monotonic() + NEWS_S
+        more, until = True, time.monotonic() + FILLED_S
         while more:
             told, *found = _redis().run_script("read_ended", (ENDED, LIFE), (life, score, PAGE))
             # Without a life the reply is the run id of the server alone: the set is not complete.

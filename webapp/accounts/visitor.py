@@ -70,7 +70,7 @@ def _load_visitor_of_page(session_id: str) -> Visitor | None:
 
 
 def _load_by_sql(session_id: str) -> Visitor | None:
-    g._login_user = AnonymousUserMixin()  # for the page that says "busy", if SQL is away too
+    be_nobody()  # for the page that says "busy", if SQL is away too
     visitor = read_visitor(session_id)
     if visitor is None:
         return None
@@ -79,6 +79,11 @@ def _load_by_sql(session_id: str) -> Visitor | None:
             User.id == visitor.id, User.session_epoch == visitor.session_epoch, User.blocked_at.is_(None)
         )
         return visitor if connection.scalar(counts) else None
+
+
+def be_nobody() -> None:
+    """Have the rest of this request be an anonymous visitor's, without a look at any store."""
+    g._login_user = AnonymousUserMixin()
 
 
 def visitor_of(user: User) -> Visitor:

@@ -15,6 +15,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, SecurityError
 
 from webapp.accounts.passwords import WAIT_S, TooManyFromNetwork, TooManyHashes
+from webapp.accounts.sessions import CannotKnow
+from webapp.accounts.visitor import be_nobody
 from webapp.models import USER
 from webapp.sale.outcomes import Refused
 from webapp.web.problems import PROBLEMS, Problem, problem_of
@@ -104,7 +106,10 @@ def _answer(code: str, found: Problem, retry_ms: int | None = None, **more: obje
 
 
 def _page(code: str, found: Problem, retry_s: int | None) -> str:
-    # The template asks who is signed in. If no store can tell, the page is that of an anonymous visitor.
+    # The template asks who is signed in. If no store can tell, the page is that of an anonymous visitor; whoever has
+    # waited in vain to hear it does not wait for SQL as well.
+    if isinstance(request.environ.get(STORE_FAILED), CannotKnow):
+        be_nobody()
     with suppress(redis.RedisError, SQLAlchemyError):
         current_user.is_authenticated  # noqa: B018
     return render_template(
