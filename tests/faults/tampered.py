@@ -15,9 +15,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import redis
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
@@ -29,7 +31,7 @@ from webapp.line.types import Claimed, Reply
 from webapp.models import Coupon
 from webapp.sale import admission as sale_admission
 from webapp.sale import bells, epochs, locking, publishing, records
-from webapp.stores import pool, script_redis, sql, sqlite
+from webapp.stores import cluster, pool, script_redis, sentinels, sql, sqlite
 from webapp.stores.sql import db
 
 Wrapped = Callable[..., Any]
@@ -384,6 +386,26 @@ def nobody_ended() -> None:
     sessions.EndedSessions.has_ended = lambda *_: False  # type: ignore[method-assign]
 
 
+def nobody_follows() -> None:
+    """Nobody is led to the node that has a slot by then."""
+    cluster.Cluster._next = lambda *_: None  # type: ignore[method-assign]
+
+
+def lost_nodes_stay() -> None:
+    """Nobody looks for the node that took over from one that does not answer."""
+    follow = cluster.Cluster._next
+
+    def staying(self: cluster.Cluster, slot: int, node: Any, error: redis.RedisError, until: float) -> Any:
+        return None if isinstance(error, cluster.LOST) else follow(self, slot, node, error, until)
+
+    cluster.Cluster._next = staying  # type: ignore[method-assign]
+
+
+def master_asked_once() -> None:
+    """A process asks the sentinels for the master once."""
+    sentinels.Sentinels.locate = cache(sentinels.Sentinels.locate)  # type: ignore[method-assign]
+
+
 GUARDS: dict[str, Callable[[], None]] = {
     name.replace("_", " "): globals()[name]
     for name in (
@@ -416,6 +438,9 @@ GUARDS: dict[str, Callable[[], None]] = {
         "claims_ask_sql",
         "wait_in_c",
         "nobody_ended",
+        "nobody_follows",
+        "lost_nodes_stay",
+        "master_asked_once",
     )
 }
 

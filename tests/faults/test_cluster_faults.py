@@ -71,6 +71,14 @@ def test_27_a_slot_moves_in_mid_sale(start, open_sale, cluster):
     history.check()
 
 
+def test_27_control_nobody_follows_a_slot(start, open_sale, cluster):
+    history, drive = in_mid_sale(start, open_sale, cluster, tamper={"web": "nobody follows"})
+    home = home_of(history, cluster)
+    other = next(node for node in cluster.masters if node is not home)
+    cluster.move(Line(line_redis(), history.coupon_id).gate_key, other)
+    assert not goes_on(history, drive)
+
+
 # 28: another server takes over
 
 
@@ -125,3 +133,22 @@ def test_28_a_watched_master_hands_over(start, open_sale, watched, words):
     assert goes_on(history, drive)
     drive.end()
     history.check(lost=not words)
+
+
+def test_28_control_nobody_looks_for_who_took_over(start, open_sale, cluster):
+    site = start(lines=cluster, tamper={"web": "lost nodes stay"})
+    history = open_sale(site, people=600, quota=400)
+    first = replaced(history, cluster)
+    drive = history.drive(spread_s=8, within_s=60)
+    assert wait_until(lambda: drive.answered > ANSWERED, wait_s=TAKES_OVER_S)
+    first.kill()
+    assert site.wait(lambda: ask(cluster.replica, "ROLE")[0] == "master", within_s=TAKES_OVER_S)
+    assert not goes_on(history, drive)
+
+
+def test_28_control_the_sentinels_are_asked_once(start, open_sale, watched):
+    history, drive = in_mid_sale(start, open_sale, watched, tamper={"web": "master asked once"})
+    first = watched.master
+    first.kill()
+    assert history.site.wait(lambda: watched.master is not first, within_s=TAKES_OVER_S)
+    assert not goes_on(history, drive)
