@@ -71,14 +71,25 @@ def complaints() -> Iterator[list[str]]:
 
 
 @pytest.fixture(scope="session")
-def browser_process(browser: Browser) -> int:
-    return process_of(browser)
+def running(launch_browser: Callable[[], Browser]) -> Iterator[list[Browser]]:
+    """The browsers of this process, the last of which may still run."""
+    browsers = [launch_browser()]
+    yield browsers
+    browsers[-1].close()
 
 
 @pytest.fixture
-def patience(browser_process: int) -> Iterator[None]:
+def browser(running: list[Browser], launch_browser: Callable[[], Browser]) -> Browser:
+    """The browser of this process, or a new one where the last has died: its death fails one test alone."""
+    if not running[-1].is_connected():
+        running.append(launch_browser())
+    return running[-1]
+
+
+@pytest.fixture
+def patience(browser: Browser) -> Iterator[None]:
     """Let no test wait for its browser for ever."""
-    with killed_when_it_hangs(browser_process):
+    with killed_when_it_hangs(process_of(browser)):
         yield
 
 

@@ -1,4 +1,7 @@
-"""No test waits for its browser for ever."""
+"""No test waits for its browser for ever, and none is the end of the others."""
+
+import os
+import signal
 
 import pytest
 from playwright.sync_api import Error
@@ -14,3 +17,10 @@ def test_a_call_that_never_ends_fails_and_shows_its_line(browser_type, browser_t
             pytest.raises(Error, match=r"closed|crash"),
         ):
             page.evaluate("new Promise(() => {})")
+
+
+def test_a_browser_that_was_killed_is_replaced(running, request):
+    os.kill(process_of(running[-1]), signal.SIGKILL)
+    with pytest.raises(Error, match="closed"):
+        running[-1].new_page().evaluate("new Promise(() => {})")
+    request.getfixturevalue("browser").new_page().close()

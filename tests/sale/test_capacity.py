@@ -32,10 +32,18 @@ def test_few_cores_take_longer_and_not_more():
 
 
 def test_one_coupon_is_one_redis_at_most():
-    most = capacity.BUSY * 1e6 / capacity.REDIS_CLAIM_US
+    most = capacity.BUSY * 1e6 / capacity.REDIS_TOGETHER_US
     assert plan(round(most * 10 * 0.99), 10).one_redis_is_enough
     assert not plan(round(most * 10 * 1.2), 10, cores=1000).one_redis_is_enough
     assert "too much for one coupon" in "\n".join(plan(round(most * 10 * 1.2), 10, cores=1000).lines())
+
+
+def test_clicks_share_calls_before_one_redis_is_too_little():
+    alone = capacity.BUSY * 1e6 / capacity.REDIS_CLAIM_US
+    crowd = plan(round(alone * 10 * 3), 10, cores=1000)
+    assert crowd.redis_cores > capacity.BUSY > crowd.redis_least_cores
+    assert crowd.tickets_after_s == 10
+    assert f"Redis    {capacity.BUSY:.2f} cores" in "\n".join(crowd.lines())
 
 
 def test_the_quota_counts_only_as_far_as_there_are_people():
