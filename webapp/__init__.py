@@ -9,7 +9,19 @@ from webapp.accounts import sessions, throttle
 from webapp.accounts.visitor import login
 from webapp.sale import claims, turnout
 from webapp.stores import init_stores
-from webapp.web import admin, errors, health, hosts, page_scripts, presenting, rights, security, shop, slashes
+from webapp.web import (
+    addresses,
+    admin,
+    errors,
+    health,
+    hosts,
+    page_scripts,
+    presenting,
+    rights,
+    security,
+    shop,
+    slashes,
+)
 from webapp.web.admin import queue
 from webapp.web.fast.path import FastPath
 from webapp.web.pages import accounts, content, coupons, joining, preview, receipts, tickets, wallet
@@ -25,6 +37,7 @@ def create_app(overrides: dict[str, Any] | None = None) -> Flask:
     app.config.from_mapping(overrides or {})
 
     init_stores(app)
+    addresses.init_app(app)
     hosts.init_app(app)
     security.init_app(app)  # before csrf, which reads the body that this may refuse
     csrf.init_app(app)

@@ -244,3 +244,38 @@ def test_a_draft_does_not_go_live_while_redis_is_away_and_does_when_it_is_back(o
             store.start()
             assert send(client, path, **form)[0] == 303
         assert row(coupon).status == LIVE
+
+
+NO_ROWS = {
+    "too many digits": "9" * 19,
+    "far too many digits": "9" * 5000,
+    "below nothing": "-1",
+    "zero": "0",
+    "other digits": "٣",
+    "a grouped number": "1_000",
+    "blanks": " 5 ",
+    "words": "abc",
+}
+
+
+@pytest.mark.parametrize("number", NO_ROWS.values(), ids=NO_ROWS)
+def test_a_number_that_names_no_row_finds_none(operator, number):
+    coupon, user = make_coupon(status=DRAFT), make_user().id
+    for address in (
+        f"/admin/people/{user}?coupon={number}",
+        f"/admin/log?below={number}",
+        f"/admin/coupons/{coupon}/people?upload={number}",
+    ):
+        assert operator.get(address).status_code == 200, address
+    for address in (
+        f"/coupons/{number}",
+        f"/admin/coupons/{number}",
+        f"/admin/people/{number}",
+        f"/admin/coupons/{coupon}/people/lines/{number}.csv",
+        f"/admin/coupons/{coupon}/codes/lines/{number}.csv",
+        f"/wallet/{number}",
+    ):
+        assert operator.get(address).status_code == 404, address
+    sent = {"csrf_token": csrf_token(operator), "upload": number, "version": "0", "seen": "0 0"}
+    for address in (f"/admin/coupons/{coupon}/people/count", f"/admin/coupons/{coupon}/codes/count"):
+        assert operator.post(address, data=sent).status_code == 404, address

@@ -43,7 +43,7 @@ from webapp.web.admin.forms import EditCoupon, NewCoupon, QuotaForm
 from webapp.web.admin.guard import bp
 from webapp.web.admin.pause_forms import PauseForm, ResumeForm
 
-COUPON = "/coupons/<int(min=1, max=9223372036854775807):coupon_id>"
+COUPON = "/coupons/<id:coupon_id>"
 PER_PAGE = 50
 EVENTS_SHOWN = 50
 LAST_PAGE = 1_000_000

@@ -29,6 +29,7 @@ from webapp.sale.uploads import KEPT, Kind
 from webapp.stores.sql import db
 from webapp.stores.swallowed import swallow
 from webapp.values.sheets import MOST_BYTES, write_table
+from webapp.web.addresses import read_id
 from webapp.web.admin.coupons import SAVED_ONLY
 
 SHOWN_FAULTS = 20
@@ -130,7 +131,7 @@ def _environment(config: Mapping[str, object]) -> dict[str, str]:
 
 def upload_to_decide(coupon_id: int, kind: str) -> Upload | None:
     """Return the upload of the address, else the latest one of that kind that waits for a decision."""
-    asked = request.args.get("upload", type=int)
+    asked = request.args.get("upload", type=read_id)
     waiting = (READING, CHECKED) if asked is None else (READING, CHECKED, REFUSED)
     mine = (Upload.coupon_id == coupon_id, Upload.kind == kind, Upload.state.in_(waiting))
     lately = Upload.heard_at > utcnow() - KEPT
@@ -142,7 +143,7 @@ def upload_to_decide(coupon_id: int, kind: str) -> Upload | None:
 
 def sent_upload(coupon_id: int, kind: str) -> Upload:
     """Return the upload that the form names, if it is one of this coupon and of that kind; else answer 404."""
-    found = uploads.upload_by_id(request.form.get("upload", 0, type=int))
+    found = uploads.upload_by_id(request.form.get("upload", 0, type=read_id))
     if found is None or (found.coupon_id, found.kind) != (coupon_id, kind):
         abort(404)
     return found

@@ -16,11 +16,12 @@ from webapp.sale.reasons import REASONS
 from webapp.sale.receipts import Receipt
 from webapp.sale.timeline import Chapter
 from webapp.stores.sql import db
+from webapp.web.addresses import read_id
 from webapp.web.admin.coupons import operator_id
 from webapp.web.admin.guard import bp
 from webapp.web.presenting import exact_text, thousands
 
-PERSON = "/people/<int(min=1, max=9223372036854775807):user_id>"
+PERSON = "/people/<id:user_id>"
 WORDS = {
     "usable": _("Number %(number)s won the coupon, and it can be used."),
     "used": _("Number %(number)s won the coupon, and it was used."),
@@ -58,7 +59,7 @@ def find_people() -> str:
 
 @bp.get(PERSON)
 def person(user_id: int) -> str | tuple[str, int]:
-    user, asked = timeline.person(user_id), request.args.get("coupon", type=int)
+    user, asked = timeline.person(user_id), request.args.get("coupon", type=read_id)
     chapters = timeline.timeline(user_id, asked)
     if user is None and not any(chapter.events for chapter in chapters):
         abort(404)

@@ -16,6 +16,7 @@ from webapp.log.verbs import VERBS
 from webapp.sale.pause_message import TEMPLATES
 from webapp.sale.waves import waves_of
 from webapp.values.moments import DAY, read_moment
+from webapp.web.addresses import read_id
 from webapp.web.admin.coupons import COUPON, asked_coupon
 from webapp.web.admin.guard import bp
 from webapp.web.presenting import exact_text, thousands
@@ -143,7 +144,7 @@ def _page(coupon_id: int | None) -> str:
     coupon = None if coupon_id is None else asked_coupon(coupon_id)
     coupons = None if coupon is None else tuple(wave.id for wave in waves_of(coupon))
     wrong, facts = _asked()
-    below = request.args.get("below", type=int)
+    below = request.args.get("below", type=read_id)
     rows = [] if wrong else latest(Filter(coupons=coupons, **facts), most=PER_PAGE + 1, below=below)
     shown = rows[:PER_PAGE]
     return render_template(

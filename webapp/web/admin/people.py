@@ -92,7 +92,7 @@ def _change_person(coupon_id: int, verb: Callable[..., bool]) -> WerkzeugRespons
     return _decided(coupon_id, lambda _version, by: verb(coupon_id, typed, by=by), q=typed.strip())
 
 
-@bp.get(f"{PAGE}/lines/<int:upload_id>.csv")
+@bp.get(f"{PAGE}/lines/<id:upload_id>.csv")
 def lines_of_people(coupon_id: int, upload_id: int) -> Response:
     return files.faults_file(upload_id, coupon_id)
 

@@ -62,7 +62,7 @@ def withdraw_codes(coupon_id: int) -> WerkzeugResponse:
     return _decided(coupon_id, pools.withdraw_codes)
 
 
-@bp.get(f"{PAGE}/lines/<int:upload_id>.csv")
+@bp.get(f"{PAGE}/lines/<id:upload_id>.csv")
 def lines_of_codes(coupon_id: int, upload_id: int) -> Response:
     return files.faults_file(upload_id, coupon_id)
 

@@ -126,7 +126,7 @@ def proposals() -> str:
     return render_template("admin/proposals.html", told=told, past=past, **facts)
 
 
-@bp.post(f"{PAGE}/<int(min=1, max=9223372036854775807):proposal_id>/<any({', '.join(DECIDE)}):step>")
+@bp.post(f"{PAGE}/<id:proposal_id>/<any({', '.join(DECIDE)}):step>")
 def decide_proposal(proposal_id: int, step: str) -> Response:
     decide, done = DECIDE[step]
     try:

@@ -55,7 +55,7 @@ def add_role() -> Response:
     return _back()
 
 
-@bp.post(f"{TEAM}/<int(min=1, max=9223372036854775807):user_id>")
+@bp.post(f"{TEAM}/<id:user_id>")
 def change_role(user_id: int) -> Response:
     """Give an account another role, or none. An owner who gives up the role goes on with the one that is left."""
     role, seen = USER if "away" in request.form else _sent_role(), request.form.get("seen")
@@ -83,7 +83,7 @@ def invite() -> Response | tuple[str, int]:
     return _page(address=url_for("joining.join", key=key, _external=True), waits=waits), 201
 
 
-@bp.post(f"{TEAM}/invitations/<int(min=1, max=9223372036854775807):invitation_id>/withdraw")
+@bp.post(f"{TEAM}/invitations/<id:invitation_id>/withdraw")
 def withdraw_invitation(invitation_id: int) -> Response:
     try:
         withdrawn = invitations.withdraw(invitation_id, by=operator_id())

@@ -14,7 +14,7 @@ from webapp.web.errors import Unauthenticated, wants_json
 
 bp = Blueprint("wallet", __name__)
 
-ISSUE = "<int(min=1, max=9223372036854775807):issue_id>"
+ISSUE = "<id:issue_id>"
 NEXT_MS = 7000
 """When an open page asks again for the state of a coupon, so that a use at the till shows within 10 s."""
 
