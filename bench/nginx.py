@@ -22,7 +22,7 @@ http {{
     {site}
 }}
 """
-SERVER = "server 127.0.0.1:8000;"
+SERVER = "server 127.0.0.1:8000 max_fails=10 fail_timeout=2s;"
 LOG = "access_log /var/log/nginx/firstcome.log firstcome;"
 START_S = 10
 
