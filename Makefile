@@ -10,7 +10,7 @@ DEV_INSTALLED := $(VENV)/installed-dev-$(DEV_KEY)
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench faults chaos simulate mutants screenshots
+.PHONY: help run test lint format bench faults hosts chaos simulate mutants screenshots
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ bench: $(DEV_INSTALLED) ## Measure throughput and latency on this machine
 faults: $(DEV_INSTALLED) ## Break every part, TIMES times over, and write the table of docs/reliability.md
 	@sh deploy/test_setup.sh
 	@$(BIN)/python -m tests.faults.report --times $(or $(TIMES),1)
+
+hosts: $(DEV_INSTALLED) ## Cut off one host after another in the midst of sales for PEOPLE, and print the table of docs/scaling.md
+	@sh deploy/test_setup.sh
+	@$(BIN)/python -m tests.hosts.several --people $(or $(PEOPLE),5000)
 
 chaos: $(DEV_INSTALLED) ## Ten minutes of claims while something breaks every 5 s (SECONDS, CLAIMS, SEED)
 	@sh deploy/test_setup.sh

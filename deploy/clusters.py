@@ -22,24 +22,24 @@ Certificate = tuple[Path, Path]
 
 
 class Cluster:
-    """A Redis Cluster of three masters that share the slots, the first with a replica if that is asked for."""
+    """A Redis Cluster of three masters that share the slots; the first so many of them have a replica each."""
 
     def __init__(
         self,
         directory: Path,
         *,
-        replica: bool = False,
+        replicas: int = 0,
         program: Path | None = None,
         tls: Certificate | None = None,
     ) -> None:
         self.directory, self.program, self.tls = directory, program, tls
         self.tls_ports: dict[int, int] = {}
         self.masters = [self._node(f"node{number}") for number in range(3)]
-        self.replica = self._node("replica") if replica else None
+        self.replicas = [self._node(f"replica{number}") for number in range(replicas)]
 
     @property
     def nodes(self) -> list[Valkey]:
-        return [*self.masters, *([self.replica] if self.replica else [])]
+        return [*self.masters, *self.replicas]
 
     @property
     def url(self) -> str:
@@ -47,7 +47,7 @@ class Cluster:
 
     def url_of(self, *nodes: Valkey, account: str = "") -> str:
         ports = (self.tls_ports.get(node.port, node.port) for node in nodes)
-        named = ",".join(f"127.0.0.1:{port}" for port in ports)
+        named = ",".join(f"{node.host}:{port}" for node, port in zip(nodes, ports, strict=True))
         if self.tls:
             return f"rediss+cluster://{account}{named}?ssl_ca_certs={self.tls[0]}"
         return f"redis+cluster://{account}{named}"
@@ -85,13 +85,13 @@ class Cluster:
         ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", id_of(to))
         yield "keys"
         while keys := ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 100):
-            ask(source, "MIGRATE", "127.0.0.1", to.port, "", 0, 5000, "KEYS", *keys)
+            ask(source, "MIGRATE", to.host, to.port, "", 0, 5000, "KEYS", *keys)
         yield "owner"
         for node in (to, source, *self.nodes):
             try:
                 ask(node, "CLUSTER", "SETSLOT", slot, "NODE", id_of(to))
             except redis.ResponseError:
-                assert node is self.replica, "only a replica learns it from its master"
+                assert node in self.replicas, "only a replica learns it from its master"
 
     def knows(self) -> bool:
         """Whether every node that lives says that all is well, and names the same owners."""
@@ -111,6 +111,9 @@ class Cluster:
             self.tls_ports[port] = quiet_port()
             options += tls_options(self.tls_ports[port], *self.tls)
             options += ["--tls-cluster", "yes", "--tls-replication", "yes"]
+        return self._server(name, port, options)
+
+    def _server(self, name: str, port: int, options: list[str]) -> Valkey:
         return Valkey(self.directory / name, port=port, options=options, program=self.program)
 
     def _form(self) -> None:
@@ -121,20 +124,27 @@ class Cluster:
             ask(node, "CLUSTER", "ADDSLOTSRANGE", number * share, min((number + 1) * share, SLOTS) - 1)
         for number, node in enumerate(self.nodes):
             ask(node, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-            ask(node, "CLUSTER", "MEET", "127.0.0.1", first.port, bus)
+            ask(node, "CLUSTER", "MEET", first.host, first.port, bus)
         assert wait_until(self._is_formed, wait_s=FORMED_S), "the Cluster does not come together"
 
     def _is_formed(self) -> bool:
         known = all(len(ask(node, "CLUSTER", "NODES").splitlines()) == len(self.nodes) for node in self.nodes)
         if not known or not self.knows():
             return False
-        if self.replica is None:
-            return True
-        if ask(self.replica, "ROLE")[0] == "master":
-            ask(self.replica, "CLUSTER", "REPLICATE", id_of(self.masters[0]))
+        for replica, master in zip(self.replicas, self.masters, strict=False):
+            if ask(replica, "ROLE")[0] == "master":
+                ask(replica, "CLUSTER", "REPLICATE", id_of(master))
+        return self.is_in_step()
+
+    def is_in_step(self) -> bool:
+        """Whether every node knows of every replica, and each of these has what its master has."""
         # So many parts has the row of slots whose master has a replica.
-        known = all(any(len(row) == 4 for row in ask(node, "CLUSTER", "SLOTS")) for node in self.nodes)
-        return known and "master_link_status:up" in ask(self.replica, "INFO", "replication")
+        rows = [[row for row in ask(node, "CLUSTER", "SLOTS") if len(row) == 4] for node in self.nodes]
+        return all(len(known) == len(self.replicas) for known in rows) and all(
+            "master_link_status:up" in ask(node, "INFO", "replication")
+            for node in self.nodes
+            if ask(node, "ROLE")[0] == "slave"
+        )
 
 
 class Sentinel(Store):
@@ -246,7 +256,9 @@ def tls_options(port: int, cert: Path, key: Path) -> list[str]:
 
 def ask(server: Valkey | Sentinel, *words: Any) -> Any:
     """Send one command to one server, over a connection of its own, and return the reply as it is."""
-    with redis.Redis(port=server.port, decode_responses=True, protocol=2, socket_timeout=10) as client:
+    with redis.Redis(
+        host=server.host, port=server.port, decode_responses=True, protocol=2, socket_timeout=10
+    ) as client:
         client.response_callbacks.clear()
         return client.execute_command(*words)
 

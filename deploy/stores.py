@@ -24,6 +24,8 @@ class Store:
     """A server process with its data in `directory`; it can be stopped, killed and started again with the same data."""
 
     name = "store"
+    host = "127.0.0.1"
+    """The address on which it listens, where it has a port."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -90,10 +92,10 @@ class Valkey(Store):
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0" if self.port else f"unix://{self.socket_path}"
+        return f"redis://{self.host}:{self.port}/0" if self.port else f"unix://{self.socket_path}"
 
     def command(self) -> list[str]:
-        where = ["--bind", "127.0.0.1"] if self.port else self._socket_options()
+        where = ["--bind", self.host] if self.port else self._socket_options()
         policy = [
             "--appendonly",
             "yes",
@@ -117,7 +119,7 @@ class Valkey(Store):
 
     def _connect(self) -> socket.socket:
         if self.port:
-            return socket.create_connection(("127.0.0.1", self.port), timeout=1)
+            return socket.create_connection((self.host, self.port), timeout=1)
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(1)
         connection.connect(str(self.socket_path))
@@ -134,6 +136,8 @@ class MariaDB(Store):
 
     name = "mariadb"
     user = password = "firstcome"
+    clients = "127.0.0.1"
+    """The hosts that may connect, as SQL writes them."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -156,7 +160,7 @@ class MariaDB(Store):
             f"--socket={self.directory}/mariadb.sock",
             f"--pid-file={self.directory}/mariadb.pid",
             f"--port={self.port}",
-            "--bind-address=127.0.0.1",
+            f"--bind-address={self.host}",
             "--skip-name-resolve",
             "--character-set-server=utf8mb4",
             "--innodb-buffer-pool-size=64M",
@@ -180,13 +184,13 @@ class MariaDB(Store):
     def database(self, name: str) -> str:
         """Create a database unless it exists, and return its DATABASE_URL."""
         self.execute(f"CREATE DATABASE IF NOT EXISTS `{name}`")
-        return f"mysql+pymysql://{self.user}:{self.password}@127.0.0.1:{self.port}/{name}?charset=utf8mb4"
+        return f"mysql+pymysql://{self.user}:{self.password}@{self.host}:{self.port}/{name}?charset=utf8mb4"
 
     def execute(self, statement: str) -> None:
         import pymysql
 
         with pymysql.connect(
-            host="127.0.0.1", port=self.port, user=self.user, password=self.password, connect_timeout=2
+            host=self.host, port=self.port, user=self.user, password=self.password, connect_timeout=2
         ) as connection:
             connection.cursor().execute(statement)
 
@@ -208,7 +212,7 @@ class MariaDB(Store):
 
     def _grants(self) -> Path:
         path = self.directory / "grants.sql"
-        account = f"'{self.user}'@'127.0.0.1'"
+        account = f"'{self.user}'@'{self.clients}'"
         path.write_text(
             f"CREATE USER IF NOT EXISTS {account} IDENTIFIED BY '{self.password}';\n"
             f"GRANT ALL PRIVILEGES ON *.* TO {account};\n"

@@ -12,6 +12,7 @@ have() {
 have mariadbd && have mariadb-install-db || missing="$missing mariadb-server-core mariadb-client-core"
 have chromium || have chromium-browser || have google-chrome || missing="$missing chromium"
 have nginx || missing="$missing nginx-light"
+have ip || missing="$missing iproute2"
 have redis-server || missing="$missing redis-server"
 ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing="$missing faketime"
 have fc-list && [ -n "$(fc-list :lang=ko)" ] || missing="$missing fontconfig fonts-noto-cjk"

@@ -57,9 +57,14 @@ for name in (
 
 def missing(what: str) -> NoReturn:
     """Skip on somebody's own machine; in CI everything has to be there."""
+    cannot(f"{what} is not installed")
+
+
+def cannot(reason: str) -> NoReturn:
+    """Skip for a reason on somebody's own machine, and fail in CI."""
     if os.environ.get("CI") == "true":
-        pytest.fail(f"{what} is not installed")
-    pytest.skip(f"{what} is not installed")
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

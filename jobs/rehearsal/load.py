@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 CONNECTIONS = 64
 RECONNECT_S = 0.2
+BUSY = (502, 503, 504)
+"""What the app, or a proxy whose app is away, answers to whom may try again."""
 RETRY_S = 1.0
-"""How long to wait after a 503 without Retry-After."""
+"""How long to wait after one of BUSY without Retry-After."""
 
 
 class Try(NamedTuple):
@@ -57,10 +59,10 @@ class Drive:
         self.open = len(self.due)
 
     def settle(self, index: int, sent: float, status: int, body: bytes, retry_s: float | None) -> None:
-        """Keep an answer, or plan another try after a 503."""
+        """Keep an answer, or plan another try after one of BUSY."""
         now = time.perf_counter()
         self.tried(index, Try(status, now - sent))
-        if status == 503:
+        if status in BUSY:
             return self.again(index, RETRY_S if retry_s is None else retry_s)
         self.answers[index] = answer = Answer(self.sent[index], now, status, body, self.tries[index])
         self.open -= 1
@@ -154,20 +156,22 @@ def send_all(
     on_try: Callable[[Try], None] = lambda seen: None,
     spread_s: float = 0.0,
     within_s: float = 60.0,
+    connections: int = CONNECTIONS,
 ) -> list[Answer | None]:
     """Send every request once, evenly over `spread_s`, and return the answers in the order of the requests.
 
-    A 503 and a broken connection are tried again. None stands for a request without an answer after `within_s`.
+    An answer of BUSY and a broken connection are tried again. None stands for a request without an answer after
+    `within_s`.
     """
     if not requests:
         return []
     start, step = time.perf_counter(), spread_s / len(requests)
     due = [(start + index * step, index) for index in range(len(requests))]
-    return asyncio.run(_run(Drive(*address, requests, on_answer, on_try, due), within_s))
+    return asyncio.run(_run(Drive(*address, requests, on_answer, on_try, due), within_s, connections))
 
 
-async def _run(drive: Drive, within_s: float) -> list[Answer | None]:
-    connections = [Connection(drive) for _ in range(min(CONNECTIONS, len(drive.requests)))]
+async def _run(drive: Drive, within_s: float, most: int) -> list[Answer | None]:
+    connections = [Connection(drive) for _ in range(min(most, len(drive.requests)))]
     await asyncio.gather(*(connection.connect() for connection in connections))
     try:
         await asyncio.wait_for(drive.finished.wait(), within_s)

@@ -74,11 +74,11 @@ class Crowd:
 
 
 def of_cluster(hand_over: Callable[[Cluster], None]) -> Lost:
-    with tempfile.TemporaryDirectory(prefix="fc-") as name, Cluster(Path(name), replica=True) as nodes:
+    with tempfile.TemporaryDirectory(prefix="fc-") as name, Cluster(Path(name), replicas=1) as nodes:
         lines = connect_lines(nodes.url, decode_responses=True)
         of_first = (Line(lines, coupon_id) for coupon_id in range(1, 100))
         line = next(each for each in of_first if nodes.master_of(each.gate_key) is nodes.masters[0])
-        return _measured(line, lines, lambda: hand_over(nodes), lambda: is_master(nodes.replica))
+        return _measured(line, lines, lambda: hand_over(nodes), lambda: is_master(nodes.replicas[0]))
 
 
 def of_watched(hand_over: Callable[[Watched], None]) -> Lost:
@@ -126,9 +126,9 @@ WAYS: dict[str, Callable[[], Lost]] = {
         lambda servers: ask(servers.sentinels[0], "SENTINEL", "FAILOVER", MASTER, "COORDINATED")
     ),
     "the watched master is killed": lambda: of_watched(lambda servers: servers.master.kill()),
-    "CLUSTER FAILOVER": lambda: of_cluster(lambda nodes: ask(nodes.replica, "CLUSTER", "FAILOVER")),
+    "CLUSTER FAILOVER": lambda: of_cluster(lambda nodes: ask(nodes.replicas[0], "CLUSTER", "FAILOVER")),
     "CLUSTER FAILOVER TAKEOVER": lambda: of_cluster(
-        lambda nodes: ask(nodes.replica, "CLUSTER", "FAILOVER", "TAKEOVER")
+        lambda nodes: ask(nodes.replicas[0], "CLUSTER", "FAILOVER", "TAKEOVER")
     ),
     "the master of a Cluster is killed": lambda: of_cluster(lambda nodes: nodes.masters[0].kill()),
 }

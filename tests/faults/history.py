@@ -19,8 +19,8 @@ from typing import Any
 from sqlalchemy import select
 
 from jobs.rehearsal.crowd import Crowd, signed_in
-from jobs.rehearsal.load import Answer, Try, send_all
-from tests.faults.site import Site
+from jobs.rehearsal.load import CONNECTIONS, Answer, Try, send_all
+from tests.faults.site import Running
 from webapp.models import Coupon, CouponIssue, LineEvent
 from webapp.sale import audit
 from webapp.stores.sql import db
@@ -57,6 +57,7 @@ class Drive(threading.Thread):
             on_try=history.note_try,
             spread_s=self.spread_s,
             within_s=self.within_s,
+            connections=history.connections,
         )
         history.unanswered += self.answers.count(None)
 
@@ -72,10 +73,13 @@ class Drive(threading.Thread):
 class History:
     """One coupon's people: what each was answered and shown. Users are known by their place in the crowd."""
 
-    def __init__(self, site: Site, coupon_id: int, users: Sequence[int]) -> None:
+    connections = CONNECTIONS
+    """How many claims are on their way at a time, at most."""
+
+    def __init__(self, site: Running, coupon_id: int, users: Sequence[int]) -> None:
         self.site, self.coupon_id = site, coupon_id
-        self.address = ("127.0.0.1", site.port)
-        self.crowd: Crowd = signed_in(site.app, users, "127.0.0.1")
+        self.address = site.address
+        self.crowd: Crowd = signed_in(site.app, users, site.address[0])
         self.numbers: dict[int, list[int]] = defaultdict(list)
         self.receipts: dict[int, str] = {}
         self.shown: dict[int, list[tuple[str, str | None]]] = defaultdict(list)

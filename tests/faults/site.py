@@ -33,7 +33,7 @@ PAUSE_S = 0.3
 class Part:
     """One of our processes. `kept` parts are started again when they die, as systemd would."""
 
-    def __init__(self, site: "Site", name: str, command: Sequence[str | Path], **environ: str) -> None:
+    def __init__(self, site: "Running", name: str, command: Sequence[str | Path], **environ: str) -> None:
         self.site, self.name, self.command, self.environ = site, name, command, environ
         self.process: subprocess.Popen[bytes] | None = None
         self.kept = True
@@ -80,7 +80,41 @@ class Part:
             self.start()
 
 
-class Site:
+class Running:
+    """Our processes in `parts`, in the directory of their logs, with `app` to look into their stores."""
+
+    directory: Path
+    address: tuple[str, int]
+    app: Flask
+    environ: dict[str, str]
+    kills = deaths = 0
+
+    @property
+    def parts(self) -> list[Part]:
+        raise NotImplementedError
+
+    def wait(self, condition: Callable[[], Any], *, within_s: float) -> bool:
+        """Keep the parts running until the condition holds; return whether it did in time.
+
+        A store that does not answer just now counts as "not yet".
+        """
+        until = time.monotonic() + within_s
+        while not _holds(condition):
+            if time.monotonic() > until:
+                return False
+            for part in self.parts:
+                part.keep()
+            time.sleep(TICK_S)
+        return True
+
+    def said(self) -> str:
+        """Return the last words of every part, for a failure's message."""
+        return "\n".join(
+            f"{log.name}: {log.read_text(errors='replace')[-1000:]}" for log in self.directory.glob("*.log")
+        )
+
+
+class Site(Running):
     """Valkey, SQL, gunicorn, workers and a sweeper. `tamper` names what is wrong with each kind of process."""
 
     def __init__(
@@ -108,9 +142,9 @@ class Site:
         self.lines = lines
         self.embedded, self.web_processes, self.redis_url = embedded, web_processes, redis_url
         self.directory, self.mariadb = directory, mariadb
-        self.kills = self.deaths = 0
         self.valkey = Valkey(directory, port=free_port(), options=valkey_options, program=program)
         self.port = free_port()
+        self.address = ("127.0.0.1", self.port)
         self.database = f"site{free_port()}"
         wrong = tamper or {}
         self.redis_proxy = Proxy(self.valkey.port) if proxied else None
@@ -168,7 +202,7 @@ class Site:
             "TAMPER_ONCE": str(self.directory / "tampered"),
         }
         lines_url = self.lines.url if self.lines else self.valkey.url
-        self.app: Flask = create_app(settings(url, lines_url, queue_url_for(lines_url, self.valkey)))
+        self.app = create_app(settings(url, lines_url, queue_url_for(lines_url, self.valkey)))
         self.context = self.app.app_context()
         self.context.push()
         flask_migrate.upgrade()
@@ -225,29 +259,9 @@ class Site:
         # A worker that was killed is counted until its time to live is over.
         return json.loads(answer.body)["parts"]["workers"] >= len(self.workers) and sweeping
 
-    def wait(self, condition: Callable[[], Any], *, within_s: float) -> bool:
-        """Keep the parts running until the condition holds; return whether it did in time.
-
-        A store that does not answer just now counts as "not yet".
-        """
-        until = time.monotonic() + within_s
-        while not _holds(condition):
-            if time.monotonic() > until:
-                return False
-            for part in self.parts:
-                part.keep()
-            time.sleep(TICK_S)
-        return True
-
     def ask(self, paths: Sequence[str], *, within_s: float = 5.0) -> list[Answer | None]:
         requests = [f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode() for path in paths]
-        return send_all(("127.0.0.1", self.port), requests, within_s=within_s)
-
-    def said(self) -> str:
-        """Return the last words of every part, for a failure's message."""
-        return "\n".join(
-            f"{log.name}: {log.read_text(errors='replace')[-1000:]}" for log in self.directory.glob("*.log")
-        )
+        return send_all(self.address, requests, within_s=within_s)
 
 
 def _holds(condition: Callable[[], Any]) -> bool:

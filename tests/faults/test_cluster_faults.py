@@ -18,7 +18,7 @@ ANSWERED = 150
 
 @pytest.fixture
 def cluster(tmp_path):
-    with Cluster(tmp_path, replica=True) as nodes:
+    with Cluster(tmp_path, replicas=1) as nodes:
         yield nodes
 
 
@@ -91,7 +91,7 @@ def test_28_a_master_of_a_cluster_is_killed(start, open_sale, cluster):
     assert wait_until(lambda: drive.answered > ANSWERED, wait_s=TAKES_OVER_S)
     first.kill()
     site.kills += 1
-    assert site.wait(lambda: ask(cluster.replica, "ROLE")[0] == "master", within_s=TAKES_OVER_S)
+    assert site.wait(lambda: ask(cluster.replicas[0], "ROLE")[0] == "master", within_s=TAKES_OVER_S)
     assert goes_on(history, drive)
     drive.end()
     history.check(lost=True)
@@ -104,8 +104,8 @@ def test_28_a_master_of_a_cluster_hands_over(start, open_sale, cluster, words):
     replaced(history, cluster)
     drive = history.drive(spread_s=8, within_s=60)
     assert wait_until(lambda: drive.answered > ANSWERED, wait_s=TAKES_OVER_S)
-    ask(cluster.replica, "CLUSTER", "FAILOVER", *words)
-    assert site.wait(lambda: ask(cluster.replica, "ROLE")[0] == "master", within_s=TAKES_OVER_S)
+    ask(cluster.replicas[0], "CLUSTER", "FAILOVER", *words)
+    assert site.wait(lambda: ask(cluster.replicas[0], "ROLE")[0] == "master", within_s=TAKES_OVER_S)
     assert goes_on(history, drive)
     drive.end()
     history.check(lost=bool(words))
@@ -142,7 +142,7 @@ def test_28_control_nobody_looks_for_who_took_over(start, open_sale, cluster):
     drive = history.drive(spread_s=8, within_s=60)
     assert wait_until(lambda: drive.answered > ANSWERED, wait_s=TAKES_OVER_S)
     first.kill()
-    assert site.wait(lambda: ask(cluster.replica, "ROLE")[0] == "master", within_s=TAKES_OVER_S)
+    assert site.wait(lambda: ask(cluster.replicas[0], "ROLE")[0] == "master", within_s=TAKES_OVER_S)
     assert not goes_on(history, drive)
 
 

@@ -55,6 +55,7 @@ NOT_RUN = {
     "make run": "tests/installation.py starts what it starts",
     "make test": "it is what runs this test",
     "make faults": "it takes minutes; tests/faults is what it runs",
+    "make hosts": "it takes minutes; tests/hosts/test_several_hosts.py plays the same with fewer people",
     "make chaos": "it takes ten minutes",
     "make simulate": "tests/simulation runs a quick share of it",
     "make mutants": "it takes an hour; tests/simulation sees that each can still be made",

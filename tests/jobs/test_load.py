@@ -92,12 +92,13 @@ def test_every_request_gets_its_own_answer(server):
 
 
 def test_busy_and_a_lost_connection_are_tried_again(server):
-    first = {3: answer(503, b"busy", b"Retry-After: 0\r\n"), 5: None}
+    retry = b"Retry-After: 0\r\n"
+    first = {3: answer(503, b"busy", retry), 5: None, 6: answer(502, b"", retry), 7: answer(504, b"", retry)}
     address = server(lambda path, time: first.get(path) if time == 1 and path in first else answer(200))
     answers = send_all(address, requests(8))
     assert [found.status for found in answers] == [200] * 8
     tried = [[each.status for each in found.tries] for found in answers]
-    assert tried == [[200]] * 3 + [[503, 200], [200], [0, 200]] + [[200]] * 2
+    assert tried == [[200]] * 3 + [[503, 200], [200], [0, 200], [502, 200], [504, 200]]
     assert all(each.seconds >= 0 for found in answers for each in found.tries)
 
 

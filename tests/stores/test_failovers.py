@@ -26,7 +26,7 @@ TAKES_OVER_S = 15.0
 
 @pytest.fixture
 def own_cluster(tmp_path) -> Iterator[Cluster]:
-    with Cluster(tmp_path, replica=True) as nodes:
+    with Cluster(tmp_path, replicas=1) as nodes:
         yield nodes
 
 
@@ -88,7 +88,7 @@ def test_a_killed_master_gives_way_to_its_replica(own_cluster):
         assert asking.goes_on()
         own_cluster.masters[0].kill()
         assert beside.gate() is None, "the other nodes answer meanwhile"
-        replica = own_cluster.replica
+        replica = own_cluster.replicas[0]
         assert wait_until(lambda: ask(replica, "ROLE")[0] == "master", wait_s=TAKES_OVER_S)
         assert asking.goes_on()
         asking.end()
@@ -100,8 +100,8 @@ def test_a_planned_failover_of_a_cluster_takes_a_moment(own_cluster):
     with connected(own_cluster.url) as lines:
         asking = Asking(line_on(own_cluster, lines, own_cluster.masters[0]))
         assert asking.goes_on()
-        ask(own_cluster.replica, "CLUSTER", "FAILOVER")
-        assert wait_until(lambda: ask(own_cluster.replica, "ROLE")[0] == "master", wait_s=TAKES_OVER_S)
+        ask(own_cluster.replicas[0], "CLUSTER", "FAILOVER")
+        assert wait_until(lambda: ask(own_cluster.replicas[0], "ROLE")[0] == "master", wait_s=TAKES_OVER_S)
         assert asking.goes_on()
         asking.end()
         assert len(asking.errors) <= 2, "mostly none: an error takes as long as the failover does"
@@ -111,8 +111,8 @@ def test_a_planned_failover_of_a_cluster_takes_a_moment(own_cluster):
 def test_control_a_client_of_one_node_hears_nothing_but_errors_after_that(own_cluster):
     with connected(own_cluster.url) as lines:
         key = line_on(own_cluster, lines, own_cluster.masters[0]).gate_key
-    ask(own_cluster.replica, "CLUSTER", "FAILOVER")
-    assert wait_until(lambda: ask(own_cluster.replica, "ROLE")[0] == "master", wait_s=TAKES_OVER_S)
+    ask(own_cluster.replicas[0], "CLUSTER", "FAILOVER")
+    assert wait_until(lambda: ask(own_cluster.replicas[0], "ROLE")[0] == "master", wait_s=TAKES_OVER_S)
     assert wait_until(lambda: ask(own_cluster.masters[0], "ROLE")[0] == "slave", wait_s=TAKES_OVER_S)
     with connected(own_cluster.masters[0].url) as lines, pytest.raises(MovedError):
         lines.of(key).hget(key, "epoch")
@@ -134,7 +134,7 @@ def test_a_client_outlives_every_node_of_its_address(own_cluster):
         line = line_on(own_cluster, lines, own_cluster.masters[0])
         assert line.gate() is None
         own_cluster.masters[0].kill()
-        assert wait_until(lambda: ask(own_cluster.replica, "ROLE")[0] == "master", wait_s=TAKES_OVER_S)
+        assert wait_until(lambda: ask(own_cluster.replicas[0], "ROLE")[0] == "master", wait_s=TAKES_OVER_S)
         assert wait_until(own_cluster.knows, wait_s=TAKES_OVER_S)
         assert line.gate() is None
 
