@@ -25,6 +25,7 @@ from webapp.sale.report import AT_ONCE
 from webapp.stores.sql import db
 
 CAMPAIGNS, ACCOUNTS, ENTRIES = 10_000, 100_000, 100_000
+PROPOSALS, OPEN_PROPOSALS = 10_000, 10
 EACH = 100
 """Issues of an ordinary campaign."""
 LARGE = 100_000
@@ -38,6 +39,11 @@ MANY = 3000
 """Rows that a statement looks at in one go before it is named."""
 EVENTS = "INSERT INTO line_events (coupon_id, epoch, kind, user_id, ticket_number, reason, at)"
 LOG = "INSERT INTO log_entries (id, at, actor_id, origin, verb, coupon_id, `before`, `after`, hash)"
+
+ASKED = (
+    "INSERT INTO proposals (verb, coupon_id, arguments, seen, made_by, made_at, expires_at, decision, decided_by, "
+    "decided_at, done_at)"
+)
 
 Statement: TypeAlias = tuple[str, Any]
 
@@ -102,6 +108,7 @@ class Shop:
             "board": f"{of}/live",
             "revocations": "/admin/revocations",
             "team": "/admin/team",
+            f"proposals, {PROPOSALS:,} old": "/admin/proposals",
         }
 
 
@@ -213,6 +220,7 @@ def filled(stage: Stage) -> Shop:
     )
     _sell(shop, ids)
     _log(owner, shop.large)
+    _propose(owner, shop.large)
     for coupon_id in ids[-OPEN_LINES:]:
         publish(coupon_id)
     _analyse()
@@ -297,8 +305,25 @@ def _log(owner: int, coupon_id: int) -> None:
         connection.execute(text("UPDATE log_head SET entries = :entries"), {"entries": ENTRIES})
 
 
+def _propose(owner: int, coupon_id: int) -> None:
+    """Fill the proposals: a quarter was never decided, and the last ones are still open."""
+    decided = f"i % 4 > 0 AND i <= {PROPOSALS}"
+    when = f":now - INTERVAL greatest(0, {PROPOSALS} - i) HOUR"
+    over = f"{when} + INTERVAL 30 MINUTE - INTERVAL (i <= {PROPOSALS}) HOUR"
+    quota = "concat('{\"total_quantity\": ', 1000000 + i, '}')"
+    _in_steps(
+        f"{ASKED} {SERIES} SELECT 'change quota', :coupon, {quota}, 'seen', CASE WHEN i % 2 = 0 THEN :owner END, "
+        f"{when}, {over}, CASE WHEN {decided} THEN elt(i % 4, 'confirmed', 'declined', 'withdrawn') END, "
+        f"CASE WHEN {decided} THEN :owner END, CASE WHEN {decided} THEN {when} END, "
+        f"CASE WHEN {decided} AND i % 4 = 1 THEN {when} END FROM n",
+        PROPOSALS + OPEN_PROPOSALS,
+        owner=owner,
+        coupon=coupon_id,
+    )
+
+
 def _analyse() -> None:
     """Have the database count anew, as it does by itself some seconds after so many rows."""
-    tables = "coupons, coupon_issues, users, line_events, log_entries"
+    tables = "coupons, coupon_issues, users, line_events, log_entries, proposals"
     with db.engine.begin() as connection:
         connection.execute(text(f"ANALYZE TABLE {tables}"))

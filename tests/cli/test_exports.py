@@ -1,10 +1,13 @@
 """`coupon export`: the same file as the console's, and exit code 1 for one that is not whole."""
 
+import json
+
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from tests.builders import failing, make_coupon, make_users
 from tests.conftest import on_sqlite
+from tests.log.test_writing import newest, written
 from tests.sale.test_exports import issue
 from webapp.sale import exports, records
 from webapp.sale.exports import EXPORTS
@@ -31,7 +34,7 @@ def test_a_file_is_written_with_nothing_beside_it(run, what):
     issue(coupon, make_users(3))
     code, file, said = run(coupon, "--what", what)
     assert (code, said) == (0, "")
-    assert file.count(b"\r\n") == {"winners": 4, "log": 2}.get(what, 1)
+    assert file.count(b"\r\n") == {"winners": 4, "log": 3}.get(what, 1)
     assert file.decode().startswith({"standby": "\ufeffPlace", "log": "\ufeffNo."}.get(what, "\ufeffNumber"))
     assert run(coupon, "--what", what, "--lang", "ko")[1].decode()[1:3] in ("순번", "예비", "번호")
 
@@ -54,3 +57,19 @@ def test_an_unknown_coupon_and_an_unknown_file_are_refused_in_words(run):
     code, file, said = run(make_coupon(), "--what", "everybody")
     assert (code, file) == (2, b"")
     assert "winners" in said
+
+
+@pytest.mark.parametrize("what", EXPORTS)
+def test_each_file_leaves_a_row_in_the_log_of_operators(run, what):
+    coupon, before = make_coupon(), newest()
+    run(coupon, "--what", what)
+    (row,) = written(before)
+    assert (row.verb, row.actor_id, row.origin, row.coupon_id) == ("export", None, "command", coupon)
+    assert json.loads(row.after) == {"file": what}
+
+
+def test_without_its_row_there_is_no_file(run, monkeypatch):
+    coupon = make_coupon()
+    monkeypatch.setattr(exports, "record", failing(OperationalError("INSERT", {}, Exception("read only"))))
+    said = "Error: the log cannot be written, and no file leaves without it\n"
+    assert run(coupon, "--what", "winners") == (1, b"", said)

@@ -46,6 +46,7 @@ from webapp.sale.admission import admit
 from webapp.sale.bulk_revoking import look_at, revoke_all
 from webapp.sale.confirming import decline_proposal, withdraw_proposal
 from webapp.sale.duplicating import duplicate_coupon
+from webapp.sale.exports import export
 from webapp.sale.held import by_coupon
 from webapp.sale.pause_message import PauseMessage
 from webapp.stores.sql import db
@@ -159,6 +160,7 @@ DEEDS: dict[str, Prepared] = {
         lambda: [issued()],
         lambda codes, by: revoke_all(look_at(codes), by=by, reason="by mistake"),
     ),
+    "export": (lambda: make_coupon(), lambda at, by: export(at, "winners", by=by)),
     "block": (lambda: make_user().id, lambda who, by: blocking.block(who, by=by)),
     "unblock": (lambda: make_user(blocked_at=utcnow()).id, lambda who, by: blocking.unblock(who, by=by)),
     "delete_account": (lambda: make_user().id, lambda who, by: sessions.delete_account(who, by=by)),

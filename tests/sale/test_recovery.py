@@ -125,6 +125,18 @@ def come_back_with(valkey: Valkey, saved: Path) -> None:
     valkey.start()
 
 
+def test_an_epoch_that_was_begun_before_a_change_hears_of_it_as_soon_as_it_is_open(begun_coupon, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(coupons, "publish", die)
+        with pytest.raises(Died):
+            coupons.change_coupon(begun_coupon, status="closed")
+    publishing.publish(begun_coupon)
+    gate = line_of(begun_coupon).gate()
+    assert gate.opened
+    assert gate.policy.status == "closed"
+    assert gate.policy.revision == db.session.get(Coupon, begun_coupon, populate_existing=True).revision
+
+
 def test_everybody_who_waited_gets_the_old_order_back():
     coupon, users = make_coupon(quota=600), make_users(1001)
     tickets = claim_all(coupon, users[:1000])

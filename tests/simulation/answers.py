@@ -30,12 +30,13 @@ def wrong_answers(promises: Promises, actor: Actor, *, event: int) -> Iterator[s
     ticket, receipt = actor.result
     if said == "lost" and not promises.sql_was_put_back:
         yield f"P5: the receipt of number {person.number} is refused"
-    if said in ("waiting", "sold_out", "none") and person.code and person.code not in books.revoked:
+    knew = person.code and person.shown < actor.began  # a later answer may have overtaken this one
+    if said in ("waiting", "sold_out", "none") and knew and person.code not in books.revoked:
         yield f'P7: user {user} was shown a coupon and reads "{said}"'
     if said in ("waiting", "sold_out") and not promises.sql_was_put_back:
         yield from _wrong_number(actor, person, ticket)
     if said == "issued":
-        yield from _wrong_issue(promises, actor, person, ticket)
+        yield from _wrong_issue(promises, actor, person, ticket, event)
     if said == "rejected":
         yield from _wrong_rejection(promises, user, person, ticket)
     if actor.kind != "click elsewhere" and receipt:
@@ -66,7 +67,9 @@ def _wrong_number(actor: Actor, person: Person, ticket: Ticket) -> Iterator[str]
         yield f"P5: user {actor.about} showed the receipt of number {actor.showed} and reads {number}"
 
 
-def _wrong_issue(promises: Promises, actor: Actor, person: Person, ticket: Ticket) -> Iterator[str]:
+def _wrong_issue(
+    promises: Promises, actor: Actor, person: Person, ticket: Ticket, event: int
+) -> Iterator[str]:
     user, code = actor.about, ticket.code or ""
     issue = promises.books.issues.get(user)
     held = issue is not None and issue.code == code
@@ -75,6 +78,8 @@ def _wrong_issue(promises: Promises, actor: Actor, person: Person, ticket: Ticke
         yield f"P7: user {user} is shown a coupon that SQL does not know"
     if told is not None and told < actor.began:
         yield f"P7: user {user} is shown a coupon that was taken back before"
+    if held and code != person.code:
+        person.shown = event
     person.code = code if held else ""
 
 

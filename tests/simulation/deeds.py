@@ -15,12 +15,16 @@ from tests.simulation.actors import Actor
 from tests.simulation.pauses import EXTENDS
 from tests.simulation.reading import OTHER
 from tests.simulation.rest import TO_THE_END
-from tests.simulation.world import COUPON
+from tests.simulation.world import COUPON, OWNER
 from webapp.accounts import blocking
+from webapp.accounts.owners import RoleRefused
+from webapp.accounts.roles import give_role
 from webapp.accounts.sessions import delete_account
-from webapp.models import CouponIssue, User, utcnow
+from webapp.models import VIEWER, CouponIssue, User, utcnow
+from webapp.proposals.rule import ProposalRefused, Waits
 from webapp.sale import claims, held, lists, pausing, pools, publishing, redeeming, uploads
 from webapp.sale.anonymising import anonymise
+from webapp.sale.confirming import confirm_proposal, decline_proposal, withdraw_proposal
 from webapp.sale.coupons import InvalidField, change_coupon
 from webapp.sale.locking import locked_coupon
 from webapp.sale.outcomes import Refused, Ticket
@@ -36,7 +40,10 @@ if TYPE_CHECKING:
 Work = Callable[[], Any]
 ASK = {"click", "click elsewhere", "poll"}
 """The actors that end with an answer to a person."""
-EXPECTED = (redis.RedisError, DBAPIError, Refused, InvalidField, redeeming.Unchanged, LookupError)
+EXPECTED = (
+    *(redis.RedisError, DBAPIError, Refused, InvalidField, redeeming.Unchanged, LookupError),
+    *(Waits, ProposalRefused, RoleRefused),
+)
 """What the product's verbs say that they raise."""
 LATER = timedelta(seconds=300)
 PROMISED = timedelta(seconds=4)
@@ -96,6 +103,8 @@ CHANGES = {
     "lets it start later": lambda row, now: {"issue_start_at": now + timedelta(seconds=6)},
 }
 
+WAIT = ("raises the quota", "closes", "ends it")
+"""How the changes begin that two people decide, where the rule is on."""
 SAYS_WHEN = "pauses the coupon and says until when"
 PAUSES: dict[str, Callable[[datetime], Any]] = {
     SAYS_WHEN: lambda now: pausing.pause(COUPON, PauseMessage("error", promised_at=now + PROMISED)),
@@ -105,12 +114,24 @@ OPERATOR = sorted([*CHANGES, *PAUSES])
 """All that an operator does to the coupon, in words."""
 
 
-def change(name: str, world: "World") -> Work:
+def change(name: str, world: "World", by: int | None = None) -> Work:
     now = datetime.fromtimestamp(world.now_ms / 1000, UTC)
     if name in PAUSES:
         return lambda: PAUSES[name](now)
     fields: dict[str, Any] = CHANGES[name](world.books().row, now)
-    return lambda: change_coupon(COUPON, **fields)
+    return lambda: change_coupon(COUPON, by=by, **fields)
+
+
+DECISIONS: dict[str, Callable[[int, int], Work]] = {
+    "confirm": lambda which, who: lambda: confirm_proposal(which, by=who),
+    "decline": lambda which, who: lambda: decline_proposal(which, by=who),
+    "withdraw": lambda which, who: lambda: withdraw_proposal(which, by=who),
+}
+"""What operators do with a proposal."""
+
+
+def take_the_role(who: int) -> Work:
+    return lambda: give_role(who, VIEWER, by=OWNER)
 
 
 LISTS = {

@@ -169,6 +169,7 @@ class Simulation(RuleBasedStateMachine):
         standby=st.sampled_from([0, 2, 4]),
         waves=st.booleans(),
         pool=st.sampled_from([None, None, None, 1, 2, 3]),
+        two=st.booleans(),
     )
     def coupon(self, **chosen: Any) -> None:
         self.script.append(("coupon", chosen))
@@ -185,7 +186,8 @@ class Simulation(RuleBasedStateMachine):
         codes = "codes of ours" if offer["pool"] is None else f"{offer['pool']} codes of its own"
         amounts = f"quota {quota}, {codes} and {offer['standby']} places in standby"
         what = "wave" if offer["waves"] else "coupon"
-        self.tell(f"a {what} with {amounts} {opens}, and ends in {offer['closes_in_s']} s")
+        by = ", for which two people decide," if offer.get("two") else ""
+        self.tell(f"a {what} with {amounts}{by} {opens}, and ends in {offer['closes_in_s']} s")
         for user in first:
             self.do("click", user=user, cut=TO_THE_END)
 

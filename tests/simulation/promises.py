@@ -7,6 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.actors import Actor
+from tests.simulation.of_two import Policy, new_subjects, wrongs_of_two
 from tests.simulation.pauses import as_told, of_a_pause
 from tests.simulation.reading import Books, Issue, Seen
 from webapp.line.results import REVOKED
@@ -46,6 +47,8 @@ class Person:
     """The event at which the receipt came."""
     code: str = ""
     """The code that was shown, until it is known to be revoked."""
+    shown: int = 0
+    """The event at which it was shown."""
 
 
 @dataclass
@@ -66,6 +69,8 @@ class Promises:
     told: dict[str, int] = field(default_factory=dict)
     """The event at which Redis knew that a code was revoked."""
     sql_was_put_back: bool = False
+    subjects: dict[int, Policy] = field(default_factory=dict)
+    """What each proposal has seen of the coupon."""
     asking: list[int] = field(default_factory=list)
     """Who asked the line when it was asked last, in the order in which they came."""
     in_doubt_until: float = 0
@@ -84,7 +89,7 @@ class Promises:
     def forget_what_sql_forgot(self, books: Books) -> None:
         """SQL was put back: what was shown since then is gone, as the operators were told."""
         self.books, self.sql_was_put_back, self.in_doubt_until = books, True, inf
-        self.opened, self.told = set(), {}
+        self.opened, self.told, self.subjects = set(), {}, {}
         codes = {issue.code for issue in books.issues.values()}
         self.given = codes | books.revoked.keys()
         for person in self.people.values():
@@ -111,6 +116,9 @@ class Promises:
             yield from of_a_pause(
                 actor, had, books, since_ms=self.world.lock_taken_ms, now_ms=self.world.now_ms
             )
+            if self.world.two:
+                times = {"since_ms": self.world.lock_taken_ms, "now_ms": self.world.now_ms}
+                yield from wrongs_of_two(had, books, self.subjects, **times)
         yield from as_told(seen, books)
         yield from self._places(crossed, actor, was, seen, books)
         yield from new_results(was, seen, books)
@@ -126,6 +134,7 @@ class Promises:
 
     def _remember(self, seen: Seen, books: Books, event: int) -> None:
         self.given.update(issue.code for issue in books.issues.values())
+        self.subjects = new_subjects(self.subjects, books)
         for user, number in seen.places.items():
             self.owners[number] = user
         for code, user in books.revoked.items():

@@ -1,5 +1,6 @@
 """What stands in both stores at one instant, read past the product's own code."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,6 +27,26 @@ class Event(NamedTuple):
     reason: str
 
 
+class Proposed(NamedTuple):
+    """What somebody has asked for, and what became of it; the time is as the database gives it."""
+
+    verb: str
+    arguments: str
+    made_by: int | None
+    made_at: Any
+    decision: str | None
+    by: int | None
+
+
+class Logged(NamedTuple):
+    """A row of the log about our coupon."""
+
+    verb: str
+    by: int | None
+    proposal: int | None
+    asked_by: int | None
+
+
 class Row(NamedTuple):
     """The row of the coupon, as SQL has committed it."""
 
@@ -48,6 +69,7 @@ class Row(NamedTuple):
     paused_at: Any = None
     promised_at: Any = None
     pause_template: str = ""
+    standby: int = 0
 
     @property
     def coupons_left(self) -> bool:
@@ -75,6 +97,11 @@ class Books:
     other_revision: int = 0
     pool: list[tuple[int, int, str]] = field(default_factory=list)
     """The codes of the pool in their order: file, line and code."""
+
+    proposals: dict[int, Proposed] = field(default_factory=dict)
+    """These three are read where two people decide."""
+    log: list[Logged] = field(default_factory=list)
+    roles: dict[int, str] = field(default_factory=dict)
 
     @property
     def codes_left(self) -> list[str]:
@@ -217,8 +244,11 @@ def _results(flat: list[str]) -> dict[int, str]:
     return {int(user): result for user, result in _pairs(flat)}
 
 
-def read_books(cursor: Any, coupon_id: int) -> Books:
-    """Read what SQL has committed; the cursor is of a connection that begins no transactions."""
+def read_books(cursor: Any, coupon_id: int, log_from: int | None = None) -> Books:
+    """Read what SQL has committed; the cursor is of a connection that begins no transactions.
+
+    With `log_from`, proposals and the log after that row are read, too.
+    """
 
     def rows(query: str) -> list[Any]:
         cursor.execute(query)
@@ -228,7 +258,7 @@ def read_books(cursor: Any, coupon_id: int) -> Books:
     policy = (
         "status, total_quantity, issued_quantity, epoch, revision, last_number, audience, audience_version, "
         "one_per_campaign, pool_left, pool_upload_id, pool_line, issue_start_at, issue_end_at, paused_at, promised_at, "
-        "pause_template"
+        "pause_template, standby_limit"
     )
     books = Books(Row(*rows(f"SELECT {policy} FROM coupons WHERE id = {coupon_id}")[0]))
     if books.row.one_each:
@@ -257,4 +287,17 @@ def read_books(cursor: Any, coupon_id: int) -> Books:
         books.people.add(user)
         if blocked_at:
             books.blocked.add(user)
+    if log_from is not None:
+        asked = "id, verb, arguments, made_by, made_at, decision, decided_by"
+        books.proposals = {
+            which: Proposed(*facts) for which, *facts in rows(f"SELECT {asked} FROM proposals")
+        }
+        log = f"SELECT verb, actor_id, after FROM log_entries {of} AND id > {log_from} ORDER BY id"
+        books.log = [_logged(*row) for row in rows(log)]
+        books.roles = dict(rows("SELECT id, role FROM users WHERE blocked_at IS NULL"))
     return books
+
+
+def _logged(verb: str, by: int | None, after: str | None) -> Logged:
+    told = json.loads(after or "{}")
+    return Logged(verb, by, told.get("proposal"), told.get("asked_by"))

@@ -53,10 +53,10 @@ def step(*, when: Callable[[Any], bool] = bool, **choices: Any) -> Callable[[Met
     return decorate
 
 
-def story(**choices: Any) -> Callable[[Method], Method]:
+def story(*, when: Callable[[Any], bool] = bool, **choices: Any) -> Callable[[Method], Method]:
     """Make a method a rule that plays several steps; the script keeps the steps, and knows nothing of the story."""
 
     def decorate(method: Method) -> Method:
-        return rule(**choices)(method)  # type: ignore[no-any-return, no-untyped-call]
+        return precondition(when)(rule(**choices)(method))  # type: ignore[no-any-return, no-untyped-call]
 
     return decorate

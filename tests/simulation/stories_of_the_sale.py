@@ -8,10 +8,11 @@ from tests.simulation.deeds import HOW_A_LIST_CHANGES, OPERATOR, SAYS_WHEN
 from tests.simulation.rest import TO_THE_END
 from tests.simulation.steps import SOME, USERS, WHICH, story
 from tests.simulation.stories import CHOSEN, LOSSES, MOST, StoriesOfTheLine
+from tests.simulation.two_people import TwoPeople
 from tests.simulation.waves import Waves
 
 
-class Stories(Waves, StoriesOfTheLine):
+class Stories(TwoPeople, Waves, StoriesOfTheLine):
     """The machine with all of its stories."""
 
     @story(

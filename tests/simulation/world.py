@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 from flask import Flask
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from deploy.stores import Valkey
 from tests.simulation import edges
@@ -18,7 +18,8 @@ from tests.simulation.reading import OTHER, Books, RedisReader, Seen, read_books
 from tests.tables import emptied_tables
 from webapp import create_app
 from webapp.accounts.passwords import UNUSABLE
-from webapp.models import DRAFT, Coupon, LogHead, PoolCode, Upload, User
+from webapp.models import DRAFT, OPERATOR, USER, Coupon, LogEntry, LogHead, PoolCode, Upload, User
+from webapp.models import OWNER as OF_OWNERS
 from webapp.models.uploads import COUNTED
 from webapp.sale import claims
 from webapp.sale.drawing import CODES
@@ -28,6 +29,9 @@ from webapp.stores.script_redis import ROOMS, connect_redis
 from webapp.stores.sql import db
 
 PEOPLE = range(1, 9)
+OWNER, OPERATORS = 100, (101, 102, 103)
+"""Who decides, where two people do."""
+ROLES = {OWNER: OF_OWNERS, **dict.fromkeys(OPERATORS, OPERATOR)}
 START_MS = int(time.time() // 86_400) * 86_400_000
 """Near the clock of the real server, which lets results expire 30 days after the end."""
 LOCK_KEPT_MS = 30_000
@@ -69,8 +73,13 @@ class World:
         closes_in_s: float,
         pool: int | None,
         waves: bool,
+        two: bool = False,
     ) -> None:
-        """Empty both stores, and write the coupon and its people, and another wave if there are `waves`."""
+        """Empty both stores, and write the coupon and its people, and another wave if there are `waves`.
+
+        With `two`, two people decide what the rule names.
+        """
+        self.two = self.app.config["TWO_PERSON_RULE"] = two
         self.redis_away = self.sql_away = False
         self.now_ms, self.redis_ahead_ms, self.leaps = START_MS, 0, 0
         self.lock_holder: Actor | None = None
@@ -96,9 +105,13 @@ class World:
                     # Accounts that are new are told to the lines one by one, which would mend what is wrong there.
                     "changed_at": moment - timedelta(days=1),
                 }
-                for user in PEOPLE
+                for user in (*PEOPLE, *((OWNER, *OPERATORS) if two else ()))
             ]
+            for person in people:
+                person["role"] = ROLES.get(person["id"], USER)
             connection.execute(insert(User), people)
+            # The log is never emptied.
+            self.log_from = connection.scalar(select(func.max(LogEntry.id))) or 0
             period = {
                 "issue_start_at": moment + timedelta(seconds=opens_in_s),
                 "issue_end_at": moment + timedelta(seconds=closes_in_s),
@@ -137,7 +150,7 @@ class World:
     def books(self) -> Books:
         if self.books_are_old:
             cursor = self.sql.cursor()
-            self._books = read_books(cursor, COUPON)
+            self._books = read_books(cursor, COUPON, self.log_from if self.two else None)
             cursor.close()
             self.books_are_old = False
         return self._books

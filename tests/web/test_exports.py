@@ -1,6 +1,7 @@
 """The page of files for Excel: who gets one, under which name, and that a part of one never looks whole."""
 
 import http.client
+import json
 import socket
 from contextlib import closing, contextmanager
 from urllib.parse import unquote
@@ -8,8 +9,10 @@ from urllib.parse import unquote
 import pytest
 import redis
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from tests.builders import failing, make_coupon, make_user, make_users, session_cookie, sign_in
+from tests.log.test_writing import newest, written
 from tests.sale.test_exports import issue
 from webapp.models import OPERATOR
 from webapp.sale import exports
@@ -70,6 +73,45 @@ def test_without_redis_the_page_says_why_there_is_no_file(operator, monkeypatch)
     assert answer.request.path == f"/admin/coupons/{coupon}/export"
     assert "지금은 파일을 온전히 만들 수 없어요" in answer.text
     assert operator.get(f"/admin/coupons/{coupon}/export/winners.csv").status_code == 200
+
+
+@pytest.mark.parametrize("what", EXPORTS)
+def test_each_download_leaves_one_row_in_the_log(client, what):
+    boss, coupon = make_user(role=OPERATOR), make_coupon()
+    sign_in(client, boss)
+    before = newest()
+    where = {"REMOTE_ADDR": "203.0.113.9"}
+    answer = client.get(f"/admin/coupons/{coupon}/export/{what}.csv", environ_overrides=where)
+    assert answer.status_code == 200
+    (row,) = written(before)
+    assert (row.verb, row.actor_id, row.coupon_id, row.user_id) == ("export", boss.id, coupon, None)
+    assert (row.origin, row.address, json.loads(row.after)) == ("console", "203.0.113.9", {"file": what})
+    assert "엑셀 파일을 내려받음" in client.get(f"/admin/coupons/{coupon}/log?verb=export", headers=KO).text
+
+
+def test_the_row_is_committed_before_the_first_byte(operator):
+    coupon, before = make_coupon(), newest()
+    answer = operator.get(f"/admin/coupons/{coupon}/export/winners.csv", buffered=False)
+    assert [row.verb for row in written(before)] == ["export"]
+    answer.close()
+
+
+def test_without_its_row_there_is_no_file(operator, monkeypatch):
+    coupon, before = make_coupon(), newest()
+    monkeypatch.setattr(exports, "record", failing(OperationalError("INSERT", {}, Exception("read only"))))
+    answer = operator.get(f"/admin/coupons/{coupon}/export/winners.csv", headers=KO)
+    assert (answer.status_code, answer.location) == (303, f"/admin/coupons/{coupon}/export")
+    assert "지금은 기록을 남길 수 없어서" in operator.get(answer.location, headers=KO).text
+    assert written(before) == []
+
+
+def test_a_file_that_cannot_begin_and_one_of_a_rehearsal_leave_none(operator, monkeypatch):
+    rehearsed, coupon, before = make_coupon(rehearsal=True), make_coupon(), newest()
+    assert operator.get(f"/admin/coupons/{rehearsed}/export/winners.csv").status_code == 200
+    assert operator.get(f"/admin/coupons/{coupon}/export/all.csv").status_code == 404
+    monkeypatch.setattr(exports, "line_status", failing(redis.ConnectionError("down")))
+    assert operator.get(f"/admin/coupons/{coupon}/export/losers.csv").status_code == 303
+    assert written(before) == []
 
 
 def test_a_browser_that_goes_away_ends_the_reading(operator, monkeypatch):

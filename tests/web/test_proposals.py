@@ -25,6 +25,7 @@ from webapp.proposals.rule import Waits
 from webapp.sale import bulk_revoking, claims
 from webapp.sale.coupons import change_coupon
 from webapp.stores.sql import db
+from webapp.web.admin.proposals import OPEN_SHOWN
 
 KO, EN = {"Accept-Language": "ko"}, {"Accept-Language": "en"}
 PAGE, TEAM = "/admin/proposals", "/admin/team"
@@ -93,6 +94,21 @@ def test_a_higher_quota_waits_and_the_page_says_so(asker, other):
     assert row(coupon).total_quantity == 800
     assert "확인했어요" in other.get(PAGE, headers=KO).text
     assert buttons(other) == []
+
+
+@on_sqlite
+def test_the_oldest_come_first_and_the_page_says_how_many_more_wait(asker, other):
+    for _ in range(OPEN_SHOWN):
+        asked_quota(asker)
+    assert "더 기다려요" not in other.get(PAGE, headers=KO).text
+    last = [asked_quota(asker) for _ in range(2)]
+    page = other.get(PAGE, headers=KO).text
+    assert page.count('id="proposal-') == OPEN_SHOWN
+    assert "2건이 더 기다려요" in page
+    decide(other, "decline")
+    page = other.get(PAGE, headers=KO).text
+    assert f"/admin/coupons/{last[0]}" in page
+    assert "1건이 더 기다려요" in page
 
 
 def test_the_time_is_told_in_english_too(asker):

@@ -36,6 +36,8 @@ Keys of the line of coupon 7, all on one node of a cluster by their hash tag:
     {coupon:7}:turnout   hash    name of a web process -> "<times told>:<ms>:<pages that poll>:<polls a second>"; it
                                  leaves Redis seconds after the last word
     {coupon:7}:refused   hash    code of a refusal -> clicks that got no number; it leaves as the results do
+    {coupon:7}:shown     hash    user id -> "<epoch>:<ms>": when a page first told them what was decided, and in which
+                                 epoch that was noted; it leaves as the results do, or as long after the last note
     {coupon:7}:malformed list    malformed data that was found in the keys above, the newest first
 
 Each script in `lua/` states its own contract in its header.

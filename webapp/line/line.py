@@ -33,12 +33,13 @@ class Line:
         self.malformed_key, self.late_key = tag + "malformed", tag + "late"
         self.members_key, self.elsewhere_key = tag + "members", tag + "elsewhere"
         self.turnout_key, self.refused_key = tag + "turnout", tag + "refused"
+        self.shown_key = tag + "shown"
         self.bits_keys = [self.members_key, self.elsewhere_key]
         self.place_keys = [self.gate_key, self.line_key, self.standby_key, self.results_key]
         self.policy_keys = [*self.place_keys, self.arrivals_key]
         self.claim_keys = [*self.place_keys, self.bell_key, self.arrivals_key, *self.bits_keys]
         self.all_keys = [*self.claim_keys[:-2], self.malformed_key, self.late_key, *self.bits_keys]
-        self.all_keys += [self.turnout_key, self.refused_key]
+        self.all_keys += [self.turnout_key, self.refused_key, self.shown_key]
 
     def claim(self, user_id: int) -> Claimed:
         """Give the user the next number, or the reply that they already have; a repeat changes nothing."""

@@ -1,7 +1,9 @@
 """What the live board reads of one coupon's line, and what the web processes tell it of the people who look on."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from webapp.line.keys import BUCKET_MS
 from webapp.line.line import Line
@@ -12,6 +14,7 @@ from webapp.stores.script_redis import Lines
 
 FRESH_MS = 5000
 """How long the word of a web process counts. Each tells once a second as long as pages poll it."""
+NOTE = re.compile(r"(\d{1,15}):(\d{1,15})")
 
 
 @dataclass(frozen=True)
@@ -75,3 +78,28 @@ def tell_turnout(
     clicks = [part for pair in refused.items() for part in pair]
     args = [process, times, pages, polls, FRESH_MS, *clicks]
     return bool(line.redis.run_script("tell_turnout", keys, args))
+
+
+class Shown(NamedTuple):
+    """When a page first told somebody what was decided, in ms since 1970, and in which epoch that was noted."""
+
+    epoch: int
+    at_ms: int
+
+
+def tell_shown(connections: Lines, coupon_id: int, known_ms: Mapping[int, int]) -> int:
+    """Note who was told what was decided, with for how many ms they have known it; return how many notes are new.
+
+    Whoever has a note keeps it, so a repeat changes nothing. It is one round trip, for 1,000 people at most. Raises
+    redis.RedisError.
+    """
+    line = Line(connections, coupon_id)
+    people = [part for pair in known_ms.items() for part in pair]
+    return int(line.redis.run_script("tell_shown", [line.gate_key, line.shown_key], people))
+
+
+def shown(line: Line, user_id: int) -> Shown | None:
+    """Return the note of that user; None where there is none, or none that can be read. Raises redis.RedisError."""
+    note: Any = line.redis.hget(line.shown_key, str(user_id))
+    found = NOTE.fullmatch(note or "")
+    return Shown(int(found[1]), int(found[2])) if found else None

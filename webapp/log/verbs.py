@@ -8,6 +8,7 @@ VERBS = (
     *("count codes", "withdraw codes", "count members", "set member"),
     *("ask for rehearsal", "stop rehearsal"),
     *("undo use", "revoke"),
+    "export",
     *("block", "unblock"),
     *("create account", "set password", "rename account", "delete account", "anonymise"),
     *("grant role", "invite", "withdraw invitation", "take invitation"),

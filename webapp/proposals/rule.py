@@ -32,7 +32,7 @@ AT_ONCE = frozenset(
         *("write texts", "set picture", "make waves", "roll over", "archive", "unarchive"),
         *("set audience", "count list", "withdraw list", "add person", "remove person"),
         *("withdraw codes", "count members", "set member"),
-        *("ask for rehearsal", "stop rehearsal", "undo use", "block", "unblock"),
+        *("ask for rehearsal", "stop rehearsal", "undo use", "export", "block", "unblock"),
         *("create account", "set password", "rename account", "delete account", "anonymise"),
         *("withdraw invitation", "take invitation"),
         *("propose", "confirm", "decline", "withdraw"),

@@ -1,5 +1,7 @@
 """The files for Excel: who won, who stands in standby, who got nothing, who was refused, which coupons were used.
 
+They name people, so each of them leaves a row in the log of operators before its first byte.
+
 A file is written while it is sent, some rows at a time, so a million rows take no more memory than a thousand. Its rows
 stand in the order of the numbers. Each page of them is a transaction of its own that begins behind the last row: no
 connection and no snapshot is held while somebody's download is slow. So nobody is in a file twice and nobody is
@@ -12,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from itertools import islice
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -20,12 +22,14 @@ from flask import Flask, current_app
 from flask_babel import LazyString
 from flask_babel import lazy_gettext as _
 from sqlalchemy import Connection, Engine, Row, func, select, true
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import aliased
 
 from webapp.accounts.names import names_of
 from webapp.line.line import Line
 from webapp.line.places import having_places, places_of
 from webapp.line.results import REVOKED
+from webapp.log import record
 from webapp.log.reading import Filter
 from webapp.log.reading import pages as log_pages
 from webapp.models import DRAFT, Coupon, CouponIssue, LineEvent, Member, User
@@ -63,6 +67,10 @@ Cells = tuple[object, ...]
 Operator = aliased(User)
 
 
+class NotLogged(Exception):
+    """The log could not be written, so there is no file."""
+
+
 class Fact(NamedTuple):
     """Why a number has no coupon: `what` is waiting, standby, rejected, revoked or lost; the last three have a time."""
 
@@ -97,34 +105,47 @@ class Export:
 
 
 def export(
-    coupon_id: int, what: str, more_words: Mapping[str, LazyString] = MappingProxyType({})
+    coupon_id: int,
+    what: str,
+    more_words: Mapping[str, LazyString] = MappingProxyType({}),
+    *,
+    by: int | None = None,
 ) -> Iterator[str]:
     """Return the pieces of a file, a CSV for Excel with headings in the present language.
 
     `more_words` are those of the log: "verb pause" or "field status" to what is said for it, else it stands as it is.
-    Raises LookupError for an unknown coupon. The pieces raise SQLAlchemyError, redis.RedisError and Refused(busy):
-    what was read until then is no whole file.
+    `by` is the operator, None for a command. That the file was made stands in the log before this returns, and a repeat
+    is one more row; a rehearsal's file names nobody, and leaves none. Raises LookupError for an unknown coupon,
+    NotLogged when the row cannot be written, redis.RedisError and Refused(busy) where the line is asked and no file can
+    begin. The pieces raise SQLAlchemyError, redis.RedisError and Refused(busy): what was read until then is no whole
+    file.
     """
     coupon, kind = coupon_by_id(coupon_id), EXPORTS[what]
     if coupon is None:
         raise LookupError(coupon_id)
+    if kind.asks_the_line and coupon.status != DRAFT:
+        line_status(coupon.id)  # a line that is not open knows of nobody for sure
+    _write_down(coupon, what, by)
     # What is translated when it is read would cost as much as the rows.
     words: dict[str, str] = {name: AsItIs(text) for name, text in {**WORDS, **more_words}.items()}
     words |= {f"reason {name}": str(text) for name, text in REASONS.items()}
     heads = tuple(str(head) for head in kind.heads)
-    return write_table(_with_head(heads, kind, source_of(coupon, words)))
+    return write_table(chain([heads], kind.rows(source_of(coupon, words))))
+
+
+def _write_down(coupon: Coupon, what: str, by: int | None) -> None:
+    if coupon.rehearsal:
+        return
+    try:
+        with db.engine.begin() as connection:
+            record(connection, "export", by=by, coupon=coupon.id, after={"file": what})
+    except SQLAlchemyError as error:
+        raise NotLogged from error
 
 
 def source_of(coupon: Coupon, words: dict[str, str]) -> Source:
     app: Any = current_app
     return Source(coupon, words, db.engine, Line(line_redis(), coupon.id), app._get_current_object())
-
-
-def _with_head(heads: Cells, kind: Export, source: Source) -> Iterator[Cells]:
-    if kind.asks_the_line and source.coupon.status != DRAFT:
-        line_status(source.coupon.id)  # a line that is not open knows of nobody for sure
-    yield heads
-    yield from kind.rows(source)
 
 
 def _winners(source: Source) -> Iterator[Cells]:
@@ -243,6 +264,15 @@ EXPORTS: dict[str, Export] = {
     ),
 }
 """The files by the names of the option `--what`, in the order in which the console shows them."""
+NAMES = {
+    "winners": _("Winners"),
+    "standby": _("Standby"),
+    "losers": _("People without a coupon"),
+    "refused": _("Rejected people"),
+    "redemptions": _("Redemptions"),
+    "log": _("Log"),
+}
+"""What the console and the log call them."""
 
 
 def _issues(source: Source, *columns: Any, only_used: bool = False) -> Iterator[list[Any]]:

@@ -62,8 +62,10 @@ def publish_coupon(coupon: CouponRow) -> bool:
     if coupon.status == DRAFT:
         return False
     set_aside(coupon.id)
-    if not Line(line_redis(), coupon.id).publish(policy_of(coupon)):
+    line, policy = Line(line_redis(), coupon.id), policy_of(coupon)
+    if not line.publish(policy):
         ensure_open(coupon.id)
+        line.publish(policy)  # an epoch that somebody else has begun may be of an older row
     return bool(coupon.status != PAUSED)
 
 

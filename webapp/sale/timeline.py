@@ -2,15 +2,17 @@
 
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import redis
 from sqlalchemy import Connection, Row, select
 
+from webapp.line.keys import RESULTS_KEPT_MS
 from webapp.line.line import Line
 from webapp.line.results import REVOKED
 from webapp.line.types import Gate, Reply
+from webapp.line.watching import shown
 from webapp.models import Coupon, CouponIssue, LineEvent, Revocation, UndoneUse, User, utcnow
 from webapp.sale.finding import newest_coupons
 from webapp.sale.held import state_of_issue
@@ -23,13 +25,15 @@ from webapp.stores.swallowed import swallow
 
 HOLDS = ("usable", "used", "expired")
 DECISIONS = ("issued", "rejected", "lost")
+KEPT = timedelta(milliseconds=RESULTS_KEPT_MS)
+"""For how long after a decision a note that somebody was shown it is kept for sure."""
 PLACES = (Reply.WAITING, Reply.STANDBY, Reply.DECIDED)
 """The answers of a line that knows the person."""
 
 
 class Event(NamedTuple):
-    """Something that happened: `kind` is arrived, issued, used, undone, revoked, rejected, already or lost, or a pause,
-    resume or close that fell while the person waited.
+    """Something that happened: `kind` is arrived, issued, shown, used, undone, revoked, rejected, already or lost, or a
+    pause, resume or close that fell while the person waited.
 
     `by` is the operator who did it, None where it was the system or a command.
     """
@@ -48,6 +52,8 @@ class Chapter:
     `verdict` is usable, used, expired or revoked for somebody who has or had the coupon; else rejected, waiting,
     standby, lost, or nothing. `ahead` counts those before them in the line, or in standby. `line` is the state of the
     coupon, and the facts of its line where Redis has them: when the coupons had gone, and which number got the last.
+    `shown` says whether a page has told them what was decided: yes; perhaps before (an earlier note may be lost); no
+    (none is known of); unknown (a note would not be there any more); "" where nothing was decided.
     """
 
     coupon: Any = None  # a row of `coupons`
@@ -62,6 +68,7 @@ class Chapter:
     last_issued: int | None = None
     last_arrived_at: datetime | None = None
     line_answers: bool = True
+    shown: str = ""
     events: list[Event] = field(default_factory=list)
 
     @property
@@ -87,6 +94,8 @@ def timeline(user_id: int, coupon_id: int | None = None) -> list[Chapter]:
     _ask_the_lines(chapters, user_id, of_interest=lasts.keys())
     _tell_pauses(chapters)
     for chapter in chapters:
+        if _decided_at(chapter) is not None:
+            chapter.shown = chapter.shown or "unknown"
         chapter.state = chapter.state or state_at(chapter.coupon, utcnow())
         chapter.events.sort(key=lambda event: event.at)
     return [
@@ -182,6 +191,7 @@ def _ask_the_line(chapter: Chapter, user_id: int, *, wanted: bool) -> None:
     gate = line.gate()
     if gate is not None and gate.opened:
         _place(chapter, ticket, gate)
+        _tell_shown(chapter, line, user_id, epoch=gate.epoch)
     if chapter.number is not None:
         chapter.events += _arrived(line, chapter.number)
     if chapter.last_issued is not None:
@@ -199,6 +209,23 @@ def _place(chapter: Chapter, ticket: Ticket | None, gate: Gate) -> None:
         chapter.ahead = ticket.ahead if ticket.state == "waiting" else (ticket.missed_by or 1) - 1
     elif ticket.state == "rejected" and not is_revoked(ticket):
         chapter.verdict, chapter.number, chapter.reason = "rejected", ticket.number, ticket.reason
+
+
+def _tell_shown(chapter: Chapter, line: Line, user_id: int, *, epoch: int) -> None:
+    """Add when a page first told them what was decided. What was noted before an epoch began may be lost."""
+    decided_at = _decided_at(chapter)
+    if decided_at is None:
+        return
+    note = shown(line, user_id)
+    if note is not None:
+        chapter.shown = "yes" if note.epoch == chapter.epoch else "perhaps before"
+        chapter.events.append(Event(datetime.fromtimestamp(note.at_ms / 1000, UTC), "shown"))
+    elif epoch == chapter.epoch and utcnow() < decided_at + KEPT:
+        chapter.shown = "no"
+
+
+def _decided_at(chapter: Chapter) -> datetime | None:
+    return min((each.at for each in chapter.events if each.kind in ("issued", "rejected")), default=None)
 
 
 def _arrived(line: Line, number: int) -> Iterator[Event]:

@@ -1,4 +1,4 @@
-"""The turnout: how many pages poll, and which clicks are refused, as the web processes count them.
+"""The turnout: how many pages poll, which clicks are refused, and who was told what was decided.
 
 A poll and a click write nothing for it. Each process counts in memory, and a thread of it (a greenlet under gevent)
 tells Redis once a second, as long as there is something to tell. A process that dies takes its last second with it.
@@ -9,16 +9,19 @@ import threading
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from itertools import islice
 
 import redis
 from flask import Flask, current_app
 
-from webapp.line.watching import tell_turnout
+from webapp.line.watching import tell_shown, tell_turnout
 from webapp.stores.swallowed import swallow
 
 TELL_S = 1.0
 TICK_S = 0.1
 """How exactly it is known until when a page keeps quiet."""
+MOST_SHOWN = 250
+"""Notes in one call: its script takes Redis half a millisecond."""
 
 
 def init_app(app: Flask) -> None:
@@ -37,7 +40,8 @@ class _Counted:
 
     A page counts from its poll until it was told to poll again, so as many count at any time as there are pages.
     `until` counts them by the tick at which that is; `tickets` those alone that ask for a ticket of their own. `sent`
-    are refused clicks that Redis was told of, for the `times`-th time, and has not confirmed.
+    are refused clicks that Redis was told of, for the `times`-th time, and has not confirmed. `shown`: when somebody
+    was told what was decided, by time.monotonic(), until Redis is told of it.
     """
 
     polls: int = 0
@@ -45,7 +49,13 @@ class _Counted:
     tickets: Counter[int] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     sent: Counter[str] = field(default_factory=Counter)
+    shown: dict[int, float] = field(default_factory=dict)
     times: int = 0
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is anything to tell beside the notes."""
+        return bool(self.polls or self.until or self.tickets or self.refused)
 
     def to_send(self, times: int) -> Counter[str]:
         """Return the refused clicks to tell of: those of the last time once more, unless Redis has heard of them."""
@@ -97,6 +107,14 @@ class Turnout:
         self.counted[coupon_id].refused[why] += 1
         self._begin()
 
+    def shown(self, coupon_id: int, user_id: int) -> None:
+        """Note that somebody was told what was decided for them; what they are told again changes nothing.
+
+        A process that dies takes the notes of its last second with it.
+        """
+        self.counted[coupon_id].shown.setdefault(user_id, time.monotonic())
+        self._begin()
+
     def stop(self) -> None:
         """Tell no more, and return when nothing is told any more."""
         self.stopping.set()
@@ -117,6 +135,13 @@ class Turnout:
                     raise
 
     def _tell_of(self, coupon_id: int, counted: _Counted) -> None:
+        if counted.has_news or counted.sent:
+            self._tell_turnout(coupon_id, counted)
+        self._tell_shown(coupon_id, counted.shown)
+        if not (counted.has_news or counted.shown):
+            self.counted.pop(coupon_id, None)
+
+    def _tell_turnout(self, coupon_id: int, counted: _Counted) -> None:
         polls, refused = counted.polls, counted.to_send(self.times)
         told = tell_turnout(
             self.app.extensions["line"],
@@ -130,8 +155,14 @@ class Turnout:
         counted.polls -= polls  # others may have polled meanwhile
         if told:
             counted.sent = Counter()
-        if not (counted.polls or counted.until or counted.tickets or counted.refused):
-            self.counted.pop(coupon_id, None)
+
+    def _tell_shown(self, coupon_id: int, shown: dict[int, float]) -> None:
+        for _call in range(0, len(shown), MOST_SHOWN):
+            now, people = time.monotonic(), list(islice(shown, MOST_SHOWN))
+            known_ms = {user_id: int((now - shown[user_id]) * 1000) for user_id in people}
+            tell_shown(self.app.extensions["line"], coupon_id, known_ms)
+            for user_id in people:
+                del shown[user_id]
 
     def _begin(self) -> None:
         if self.is_telling:

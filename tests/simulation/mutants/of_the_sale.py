@@ -164,7 +164,7 @@ MUTANTS: list[Mutant] = [
     mutant("no grace", (EPOCHS, "\nGRACE_MS = ", "\nGRACE_MS = 0  # ")),
     mutant(
         "nothing is published",
-        (PUBLISHING, ".publish(policy_of(coupon)):\n        ensure_open", ".is_open():\n        ensure_open"),
+        (PUBLISHING, "if not line.publish(policy):", "if not line.is_open():"),
     ),
     mutant(
         "nobody rings again",

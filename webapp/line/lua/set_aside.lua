@@ -1,7 +1,7 @@
 -- Set malformed data aside: keys of another type, a bell that never expires, a gate that cannot be read.
 --
 -- KEYS     1 gate   2 line   3 standby   4 results   5 bell   6 arrivals   7 malformed   8 late   9 members
---          10 elsewhere   11 turnout   12 refused
+--          10 elsewhere   11 turnout   12 refused   13 shown
 -- ARGV     1 how many texts the key malformed keeps
 -- Returns  how many things were set aside; each leaves a text in malformed, the newest first
 --
@@ -10,7 +10,7 @@
 
 local gate, bell, malformed = KEYS[1], KEYS[5], KEYS[7]
 local TYPES = {'hash', 'zset', 'zset', 'hash', 'string', 'zset', 'list', 'zset', 'string', 'string',
-  'hash', 'hash'}
+  'hash', 'hash', 'hash'}
 local NUMBERS = {'revision', 'issued', 'opens_at', 'closes_at', 'epoch', 'serving', 'floor', 'last'}
 local MAYBE_NUMBERS = {'sold_out_at', 'grace_until', 'grace_from', 'arrived', 'heard', 'first_opens_at', 'last_closes_at',
   'mark'}

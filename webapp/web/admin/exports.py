@@ -8,31 +8,22 @@ from urllib.parse import quote
 import redis
 from flask import Response, flash, redirect, render_template, url_for
 from flask_babel import gettext
-from flask_babel import lazy_gettext as _
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from webapp.models import Coupon, utcnow
-from webapp.sale.exports import EXPORTS, export
+from webapp.sale.exports import EXPORTS, NAMES, NotLogged, export
 from webapp.sale.outcomes import Refused
 from webapp.stores.swallowed import swallow
 from webapp.values.moments import SEOUL
 from webapp.web.admin import log
-from webapp.web.admin.coupons import COUPON, asked_coupon
+from webapp.web.admin.coupons import COUPON, asked_coupon, operator_id
 from webapp.web.admin.guard import bp
 from webapp.web.presenting import titled
 
 logger = logging.getLogger(__name__)
 
 PAGE = f"{COUPON}/export"
-NAMES = {
-    "winners": _("Winners"),
-    "standby": _("Standby"),
-    "losers": _("People without a coupon"),
-    "refused": _("Rejected people"),
-    "redemptions": _("Redemptions"),
-    "log": _("Log"),
-}
 WORDS = {f"verb {verb}": said for verb, said in log.WORDS.items()}
 WORDS |= {f"field {field}": said for field, said in log.FIELDS.items()}
 TITLE_LENGTH = 40
@@ -56,9 +47,13 @@ def exports(coupon_id: int) -> str:
 def export_file(coupon_id: int, what: str) -> WerkzeugResponse:
     """Answer with a file that is written while it is sent. What fails before its first rows is told on the page."""
     coupon = asked_coupon(coupon_id)
-    pieces = export(coupon_id, what, WORDS)
     try:
+        pieces = export(coupon_id, what, WORDS, by=operator_id())
         first = next(pieces)
+    except NotLogged as error:
+        swallow("export not logged", error, "there is no file, and the page says so", coupon_id=coupon_id)
+        flash(gettext("The log cannot be written now, and no file leaves without it. Try again in a moment."))
+        return redirect(url_for("admin.exports", coupon_id=coupon_id), 303)
     except (redis.RedisError, Refused) as error:
         swallow("export not begun", error, "the page says so", coupon_id=coupon_id)
         flash(

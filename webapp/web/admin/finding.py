@@ -44,6 +44,14 @@ NOTHING = {
     "open": _("There is no number: no click has arrived yet."),
 }
 """Why there is no number, by the state of the coupon."""
+SHOWN = {
+    "perhaps before": _(
+        "Redis has started anew since the decision. Whether a page had shown it before, is not known."
+    ),
+    "no": _("As far as is known, no page has shown them this yet."),
+    "unknown": _("Whether a page has shown them this, is not known any more."),
+}
+"""What there is to say of whether somebody was told what was decided, where the time alone does not say it."""
 PAUSED = _("The sale is paused, and places are kept.")
 GONE_AT = _("They were gone at %(time)s.")
 LAST_ONE = _("The last one went to number %(number)s.")
@@ -75,6 +83,7 @@ def person(user_id: int) -> str | tuple[str, int]:
         operators=names_of(_operators(chapters)),
         receipt=lambda chapter: _receipt(user_id, chapter),
         in_words=in_words,
+        shown_words=SHOWN,
     )
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Row
 from webapp.accounts.names import account_of, names_of
 from webapp.log.reading import Filter, latest
 from webapp.log.verbs import VERBS
+from webapp.sale.exports import NAMES as FILES
 from webapp.sale.pause_message import TEMPLATES
 from webapp.sale.waves import waves_of
 from webapp.values.moments import DAY, read_moment
@@ -51,6 +52,7 @@ WORDS = {
     "stop rehearsal": _("Stopped the rehearsal"),
     "undo use": _("Undid the use of a code"),
     "revoke": _("Took a coupon back"),
+    "export": _("Made a file for Excel"),
     "block": _("Blocked an account"),
     "unblock": _("Let an account in again"),
     "create account": _("Made an account"),
@@ -121,10 +123,11 @@ FIELDS = {
     "proposal": _("Proposal"),
     "deed": _("What was asked for"),
     "asked_by": _("Asked for by account"),
+    "file": _("File"),
 }
 """What the pages say for those fields that people ask about; others are told by their names."""
 STATUSES = {"draft": _("Draft"), "live": _("Live"), "paused": _("Paused"), "closed": _("Closed")}
-WORDS_OF = {"role": NAMES, "status": STATUSES, "pause_template": TEMPLATES, "deed": WORDS}
+WORDS_OF = {"role": NAMES, "status": STATUSES, "pause_template": TEMPLATES, "deed": WORDS, "file": FILES}
 """What the pages say for the values of a field that have names."""
 MOMENTS = frozenset({"issue_start_at", "issue_end_at", "valid_until", "used_at", "paused_at", "promised_at"})
 

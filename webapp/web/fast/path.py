@@ -51,6 +51,7 @@ from webapp.web.pages.tickets import (
     count_ticket_poll,
     is_worth_more,
     kept_status,
+    note_shown,
     polled_status,
     refusal_receipt,
     ticket_json,
@@ -155,6 +156,7 @@ class FastPath:
             return self._refusal(coupon_id, refused, environ)
         if wants_json(environ):
             next_ms = claimed_next_ms(coupon_id, ticket)
+            note_shown(self.turnout, coupon_id, user_id, ticket)
             return _private(ticket_json(coupon_id, user_id, ticket, next_ms), environ)
         return self._to_page(coupon_id, "already" if ticket.state == "issued" else None, environ)
 
@@ -165,6 +167,7 @@ class FastPath:
             raise PassedOn("with a receipt")
         next_ms = ticket_next_ms(coupon_id, ticket)
         count_ticket_poll(self.turnout, coupon_id, next_ms)
+        note_shown(self.turnout, coupon_id, user_id, ticket)
         return _private(ticket_json(coupon_id, user_id, ticket, next_ms), environ)
 
     def _serving(self, coupon_id: int, environ: WSGIEnvironment) -> RawAnswer:

@@ -18,10 +18,11 @@ from webapp.sale.coupons import coupon_by_id
 from webapp.sale.held import Held
 from webapp.sale.outcomes import LineStatus, Refused, Ticket
 from webapp.sale.records import most_issued, state_at
+from webapp.sale.turnout import turnout
 from webapp.sale.waves import Place, place_of, places_of, wave_held
 from webapp.stores.sql import db
 from webapp.web.addresses import COUPON, safe_next
-from webapp.web.pages.tickets import presented_refusal, receipt_for, ticket_of
+from webapp.web.pages.tickets import note_held, note_shown, presented_refusal, receipt_for, ticket_of
 from webapp.web.presenting import LANGUAGES
 from webapp.web.security import cookie_name
 
@@ -62,6 +63,8 @@ def index() -> str:
     offers = _listed()
     ids = [offer.id for group in offers.values() for offer in group]
     mine = held.among(current_user.id, ids) if current_user.is_authenticated else {}
+    if mine:
+        note_held(current_user.id, mine.values())
     return render_template("coupons/index.html", **offers, mine=mine)
 
 
@@ -119,7 +122,9 @@ def _is_excluded(coupon: Coupon) -> bool:
 def _own(coupon_id: int) -> tuple[Ticket, Held | None]:
     """Return the visitor's ticket, and the coupon that they hold or held."""
     ticket = ticket_of(coupon_id, current_user.id)
-    return held.confirmed(current_user.id, coupon_id, ticket)
+    ticket, own = held.confirmed(current_user.id, coupon_id, ticket)
+    note_shown(turnout(), coupon_id, current_user.id, ticket)
+    return ticket, own
 
 
 def _listed() -> dict[str, list[Offer]]:

@@ -13,9 +13,10 @@ from webapp.sale.held import Held
 from webapp.sale.outcomes import LineStatus, Refused, Ticket
 from webapp.sale.pause_history import Pause, pauses_between
 from webapp.sale.receipts import Receipt, Refusal
+from webapp.sale.turnout import turnout
 from webapp.web.addresses import COUPON
 from webapp.web.errors import Unauthenticated, wants_json
-from webapp.web.pages.tickets import presented_refusal, receipt_for
+from webapp.web.pages.tickets import note_shown, presented_refusal, receipt_for
 from webapp.web.presenting import moment
 
 bp = Blueprint("receipts", __name__)
@@ -42,6 +43,7 @@ def show(coupon_id: int) -> str | tuple[str, int] | Response:
             "receipts/refusal.html", coupon=coupon, refusal=refusal, receipt=request.args["refusal"]
         )
     ticket, own = held.confirmed(current_user.id, coupon_id, claims.standing(coupon_id, current_user.id))
+    note_shown(turnout(), coupon_id, current_user.id, ticket)
     return _no_receipt(coupon) if ticket.number is None else _receipt(coupon, ticket, own)
 
 

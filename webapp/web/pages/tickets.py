@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import NamedTuple
 from wsgiref.types import WSGIEnvironment
 
@@ -9,7 +11,10 @@ from flask import Blueprint, Response, current_app, redirect, request, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from webapp.line.keys import RESULTS_KEPT_MS
+from webapp.models import utcnow
 from webapp.sale import claims, receipts
+from webapp.sale.held import Held
 from webapp.sale.outcomes import LineStatus, Refused, Ticket
 from webapp.sale.pauses import NEAR_MS, SLOW_MS, next_ms
 from webapp.sale.receipts import Receipt, Refusal
@@ -54,6 +59,7 @@ class KeptStatus(NamedTuple):
         return (last - first) / (last_ms - first_ms) if last_ms > first_ms else 0.0
 
 
+DECIDED = ("issued", "rejected")
 COUNTED = "firstcome.counted"
 """Where a request says that its refusal was counted."""
 _kept_statuses: dict[int, KeptStatus] = {}
@@ -82,6 +88,7 @@ def claim(coupon_id: int) -> WerkzeugResponse:
             return problem(refused.code, retry_ms=refused.retry_ms, receipt=receipt)
         return _to_page(coupon_id, refused.code, receipt)
     if as_json:
+        note_shown(turnout(), coupon_id, current_user.id, ticket)
         return _private(ticket_json(coupon_id, current_user.id, ticket, claimed_next_ms(coupon_id, ticket)))
     return _to_page(coupon_id, "already" if ticket.state == "issued" else None)
 
@@ -93,6 +100,7 @@ def ticket(coupon_id: int) -> Response:
     ticket = ticket_of(coupon_id, current_user.id)
     next_ms = ticket_next_ms(coupon_id, ticket)
     count_ticket_poll(turnout(), coupon_id, next_ms)
+    note_shown(turnout(), coupon_id, current_user.id, ticket)
     return _private(ticket_json(coupon_id, current_user.id, ticket, next_ms))
 
 
@@ -126,6 +134,20 @@ def polled_status(counted: Turnout, coupon_id: int) -> KeptStatus:
 def count_ticket_poll(counted: Turnout, coupon_id: int, next_ms: int) -> None:
     kept = _kept_statuses.get(coupon_id)
     counted.asked_for_ticket(coupon_id, next_ms, kept.next_ms if kept else None)
+
+
+def note_shown(counted: Turnout, coupon_id: int, user_id: int, ticket: Ticket) -> None:
+    """Note that an answer tells somebody what was decided for them. It asks no store."""
+    if ticket.state in DECIDED:
+        counted.shown(coupon_id, user_id)
+
+
+def note_held(user_id: int, coupons: Iterable[Held]) -> None:
+    """Note the same of a page that shows what somebody holds or held, of coupons whose notes are kept for sure."""
+    since = utcnow() - timedelta(milliseconds=RESULTS_KEPT_MS)
+    for each in coupons:
+        if each.issued_at > since:
+            turnout().shown(each.coupon_id, user_id)
 
 
 def count_refused(counted: Turnout, coupon_id: int, refused: Refused, environ: WSGIEnvironment) -> None:

@@ -11,6 +11,7 @@ from webapp.models import User
 from webapp.sale import held
 from webapp.sale.held import Held
 from webapp.web.errors import Unauthenticated, wants_json
+from webapp.web.pages.tickets import note_held
 
 bp = Blueprint("wallet", __name__)
 
@@ -25,6 +26,7 @@ def index() -> str | WerkzeugResponse:
     if user is None:
         return _sign_in_first()
     issues = held.all_of(user.id)
+    note_held(user.id, issues)
     return render_template("wallet/index.html", issues=issues, mark=_mark(issues))
 
 
@@ -33,7 +35,9 @@ def show(issue_id: int) -> str | WerkzeugResponse:
     user = signed_in_user()
     if user is None:
         return _sign_in_first()
-    return render_template("wallet/show.html", held=_own(user, issue_id))
+    own = _own(user, issue_id)
+    note_held(user.id, [own])
+    return render_template("wallet/show.html", held=own)
 
 
 @bp.get("/wallet/state")
