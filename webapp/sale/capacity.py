@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
-WEB_CLAIM_US, WEB_TICKET_US, WEB_SERVING_US = 323.0, 308.0, 160.0
-REDIS_CLAIM_US, REDIS_TICKET_US, REDIS_ADMIT_US = 73.0, 40.0, 4.0
-WORKER_US, SQL_US = 7.0, 24.0
-REDIS_TOGETHER_US = 4.6
-"""One click of 128 that travel in one call, the most that do: the rate in `make bench ARGS=claims`."""
+WEB_CLAIM_US, WEB_TICKET_US, WEB_SERVING_US = 311.0, 324.0, 192.0
+REDIS_CLAIM_US, REDIS_TICKET_US, REDIS_ADMIT_US = 11.0, 9.0, 5.0
+"""Of a click and a poll at a busy process, where several share a call."""
+WORKER_US, SQL_US = 9.0, 26.0
+REDIS_ALONE_US, REDIS_TOGETHER_US = 34.0, 3.0
+"""Of a click that has a call of its own, and of one of 128, the most that share one: `make bench ARGS=claims`."""
 BYTES_A_TICKET, BYTES_A_RESULT = 80, 60
 BUSY = 0.7
 """The share of a core that may be busy before waiting times grow."""
@@ -84,7 +85,7 @@ def plan(
         seconds=seconds,
         claims_a_second=users / tickets,
         web_cores=(web_s + POLLS_A_PERSON * users * WEB_SERVING_US / 1e6) / tickets,
-        redis_cores=users * REDIS_CLAIM_US / 1e6 / tickets,
+        redis_cores=users * REDIS_ALONE_US / 1e6 / tickets,
         redis_least_cores=users * REDIS_TOGETHER_US / 1e6 / tickets,
         worker_cores=issued * WORKER_US / 1e6 / tickets,
         sql_cores=issued * SQL_US / 1e6 / tickets,
