@@ -645,6 +645,26 @@ def test_what_sql_has_forgotten_to_have_decided_is_decided_anew(commits):
     assert audit.run(coupon).ok
 
 
+@pytest.mark.parametrize("place", ["line", "standby"])
+def test_a_number_that_another_got_after_nobody_reconciled_stays_theirs(place):
+    """SQL is put back and Redis is wiped; without `flask reconcile` the numbers begin once more."""
+    coupon, (first, second) = make_coupon(), make_users(2)
+    ticket = claims.claim(coupon, first)
+    with db.engine.begin() as connection:
+        connection.execute(
+            update(Coupon).where(Coupon.id == coupon).values(epoch=0, epoch_mark=None, last_number=0)
+        )
+    line_redis().flushall()
+    assert claims.claim(coupon, second).number == ticket.number
+    line = line_of(coupon)
+    if place == "standby":
+        line_redis().rename(line.line_key, line.standby_key)
+    assert claims.restore(coupon, first, number=ticket.number, epoch=ticket.epoch).state == "lost"
+    assert line_redis().zrange(getattr(line, f"{place}_key"), 0, -1, withscores=True) == [
+        (str(second), ticket.number)
+    ]
+
+
 @pytest.mark.parametrize("epochs", [1, 2, 12])
 def test_a_number_of_an_epoch_that_both_stores_have_forgotten_is_not_given_again(epochs):
     """SQL is put back to before them, Redis is wiped, and an operator reconciles, as the docs say."""

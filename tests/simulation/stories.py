@@ -132,11 +132,11 @@ class StoriesOfTheLine(Simulation):
     def many_press_while_a_call_is_away(
         self, people: list[int], deeds: list[str], chosen: dict[str, Any], *, waits: bool, dies: bool
     ) -> None:
-        """The first call is on its way for long; whoever presses meanwhile travels with the next one."""
+        """The first call is on its way for long; who presses meanwhile, the last one twice, travels with the next."""
         first, *others = people
         begun = list(self.actors)
         self.play("click", {"user": first, "cut": 0})
-        self.press(others)
+        self.press([*others, others[-1]])
         if waits:
             self.meanwhile(deeds[0], chosen)
         self.wake(begun, dies=not dies)
