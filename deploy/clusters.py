@@ -48,9 +48,7 @@ class Cluster:
     def url_of(self, *nodes: Valkey, account: str = "") -> str:
         ports = (self.tls_ports.get(node.port, node.port) for node in nodes)
         named = ",".join(f"{node.host}:{port}" for node, port in zip(nodes, ports, strict=True))
-        if self.tls:
-            return f"rediss+cluster://{account}{named}?ssl_ca_certs={self.tls[0]}"
-        return f"redis+cluster://{account}{named}"
+        return address("cluster", f"{account}{named}", self.tls)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -190,9 +188,7 @@ class Watched:
 
     def url_of(self, *sentinels: Sentinel, account: str = "", options: str = "") -> str:
         named = ",".join(f"127.0.0.1:{self._port_of(each)}" for each in sentinels)
-        if self.tls:
-            return f"rediss+sentinel://{account}{named}/{MASTER}/0?ssl_ca_certs={self.tls[0]}{options}"
-        return f"redis+sentinel://{account}{named}/{MASTER}/0"
+        return address("sentinel", f"{account}{named}/{MASTER}/0", self.tls, options)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -247,6 +243,11 @@ class Watched:
         if self.tls:
             self.tls_ports[made.port] = tls_port
         return made
+
+
+def address(kind: str, named: str, tls: Certificate | None, options: str = "") -> str:
+    """Return an address for `REDIS_URL`; `options` are more of those that TLS has."""
+    return f"rediss+{kind}://{named}?ssl_ca_certs={tls[0]}{options}" if tls else f"redis+{kind}://{named}"
 
 
 def tls_options(port: int, cert: Path, key: Path) -> list[str]:
