@@ -91,6 +91,7 @@ class World:
         self.replica: list[tuple[str, bytes]] | None = None
         self.command("FLUSHALL")
         self._set_clock()
+        self.new_connections()
         self.processes_end()
         moment = datetime.fromtimestamp(self.now_ms / 1000, UTC)
         with db.engine.begin() as connection:
@@ -233,6 +234,12 @@ class World:
     def _roll_back(self) -> None:
         self.lock_connection.rollback()
         self.lock_holder = self.lock_connection = None
+
+    def new_connections(self) -> None:
+        """Leave no connection of an earlier run: each asks once who its server is, and that is a crossing."""
+        for server in self.app.extensions["line"].each():
+            server.connection_pool.disconnect()
+            server.connection_pool.reset()
 
     def processes_end(self) -> None:
         """What a process remembers ends with it."""
