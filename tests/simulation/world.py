@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -25,7 +26,7 @@ from webapp.sale import claims
 from webapp.sale.drawing import CODES
 from webapp.sale.members import TOLD
 from webapp.sale.publishing import REVOCATIONS_TOLD
-from webapp.stores.script_redis import ROOMS, connect_redis
+from webapp.stores.script_redis import ROOMS, ScriptRedis, connect_redis
 from webapp.stores.sql import db
 
 PEOPLE = range(1, 9)
@@ -237,9 +238,15 @@ class World:
 
     def new_connections(self) -> None:
         """Leave no connection of an earlier run: each asks once who its server is, and that is a crossing."""
-        for server in self.app.extensions["line"].each():
+        for server in self.servers:
             server.connection_pool.disconnect()
             server.connection_pool.reset()
+
+    @cached_property
+    def servers(self) -> list[ScriptRedis]:
+        """Those that hold lines, as they are before anything breaks."""
+        found: list[ScriptRedis] = self.app.extensions["line"].each()
+        return found
 
     def processes_end(self) -> None:
         """What a process remembers ends with it."""
