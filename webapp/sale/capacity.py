@@ -77,14 +77,13 @@ def plan(
     if users < 1 or seconds <= 0 or (cores is not None and cores <= 0):
         raise ValueError("at least one user, and more than no time and no cores")
     issued = min(users, users // 2 if quota is None else quota)
-    web_s = users * WEB_CLAIM_US / 1e6
     tickets, results = _ends(users, issued, seconds, cores, processes)
     return Plan(
         users=users,
         quota=issued,
         seconds=seconds,
         claims_a_second=users / tickets,
-        web_cores=(web_s + POLLS_A_PERSON * users * WEB_SERVING_US / 1e6) / tickets,
+        web_cores=users * (WEB_CLAIM_US + POLLS_A_PERSON * WEB_SERVING_US) / 1e6 / tickets,
         redis_cores=users * REDIS_ALONE_US / 1e6 / tickets,
         redis_least_cores=users * REDIS_TOGETHER_US / 1e6 / tickets,
         worker_cores=issued * WORKER_US / 1e6 / tickets,
